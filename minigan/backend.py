@@ -1,0 +1,265 @@
+"""The one place that knows NumPy from CuPy.
+
+A `Backend` is one device: its array namespace, its random numbers, its transfers, and the few
+array kernels that are worth writing per device. Which backend an array belongs to is read off
+the array, so both devices can be used in one process and no global setting decides anything.
+Code above this file reaches NumPy only through `backend.xp`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from typing import NamedTuple
+
+import numpy as np
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that is not there, or two devices met in one operation."""
+
+
+class Window(NamedTuple):
+    """The geometry of a convolution: which input pixels each output pixel looks at.
+
+    Output pixel (i, j) reads input pixels (i·s − p + u, j·s − p + v) for 0 ≤ (u, v) < kernel.
+    Every field is a (vertical, horizontal) pair of pixel counts.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    image: tuple[int, int]
+    output: tuple[int, int]
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many padded pixels the windows cover, (o − 1)·s + k, per direction."""
+        return tuple(
+            (o - 1) * s + k for o, s, k in zip(self.output, self.stride, self.kernel, strict=True)
+        )
+
+
+class Generator:
+    """Random numbers on the CPU: NumPy's PCG64, drawn in the dtype that is asked for.
+
+    A generator is always passed or owned, never global: one seed gives one run.
+    """
+
+    def __init__(self, backend: Backend, seed):
+        self.backend = backend
+        self._numpy = np.random.Generator(np.random.PCG64(seed))
+
+    def normal(self, shape, dtype="float32"):
+        """N(0, 1) samples, an array of `shape` in float32 or float64."""
+        return self._numpy.standard_normal(shape, dtype=np.dtype(dtype).type)
+
+    def uniform(self, shape, low=0.0, high=1.0, dtype="float32"):
+        """Samples uniform on [low, high), an array of `shape` in float32 or float64."""
+        unit = self._numpy.random(shape, dtype=np.dtype(dtype).type)
+        return unit * (high - low) + low
+
+    def integers(self, low, high, shape):
+        """int64 samples uniform on {low, …, high − 1}, an array of `shape`."""
+        return self._numpy.integers(low, high, shape)
+
+    def permutation(self, n):
+        """The numbers 0 … n − 1 in random order, int64 of shape (n,)."""
+        return self._numpy.permutation(n)
+
+    def spawn(self, count) -> list[Generator]:
+        """`count` new generators, statistically independent of this one and of each other."""
+        children = self._numpy.bit_generator.seed_seq.spawn(count)
+        return [Generator(self.backend, child) for child in children]
+
+    def state(self) -> dict:
+        """All that is needed to continue the stream, as JSON values."""
+        return self._numpy.bit_generator.state
+
+    def load_state(self, state: dict):
+        """Continues the stream that `state()` was taken from; ValueError if it is foreign."""
+        try:
+            self._numpy.bit_generator.state = state
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a PCG64 state: {state!r}") from error
+
+
+class Backend:
+    """The CPU, and the base of every other device.
+
+    Attributes: `name` ("cpu", "cuda") and `xp`, the array namespace (NumPy's API).
+    """
+
+    name = "cpu"
+    xp = np
+
+    # The columns of one chunk of images stay in the cache until the matrix product has read
+    # them; see `conv.py`.
+    COLUMN_BYTES = 8 << 20
+    # An optimiser's five vectors, a block at a time, stay in the second-level cache.
+    OPTIMIZER_BLOCK = 32 * 1024
+
+    def __repr__(self):
+        return f"<minigan backend {self.name}>"
+
+    def asarray(self, values, dtype=None):
+        """`values` (a host array, a nested list, a number) as an array on this device."""
+        return np.asarray(values, dtype=dtype)
+
+    def to_numpy(self, array) -> np.ndarray:
+        """A NumPy array with the values of a device array; here the very same memory."""
+        return np.asarray(array)
+
+    def generator(self, seed) -> Generator:
+        """A random generator on this device; `seed` is an int or a sequence of ints."""
+        return Generator(self, seed)
+
+    def sum(self, x, axis=None, keepdims=False):
+        """Σ x over `axis`. A sum over leading axes is a product 1ᵀ x: BLAS is 4 times faster."""
+        axes = _leading_axes(x, axis)
+        if not axes:
+            return x.sum(axis=axis, keepdims=keepdims)
+        rows = x.reshape(-1, *x.shape[axes:]) if axes > 1 else x
+        flat = rows.reshape(rows.shape[0], -1)
+        total = np.ones(len(flat), x.dtype) @ flat
+        return total.reshape((1,) * (axes if keepdims else 0) + x.shape[axes:])
+
+    def scatter_add(self, shape, index, values):
+        """Zeros of `shape` with `values` added at `index`, repeated indices included."""
+        out = np.zeros(shape, values.dtype)
+        if _is_basic(index):
+            out[index] = values
+        else:
+            np.add.at(out, index, values)
+        return out
+
+    def blocks(self, size):
+        """Slices that cover range(size), each small enough for an optimiser's cache."""
+        for start in range(0, size, self.OPTIMIZER_BLOCK):
+            yield slice(start, start + self.OPTIMIZER_BLOCK)
+
+    def chunks(self, images, window: Window, channels, itemsize):
+        """Slices that cover range(images), each with columns of at most COLUMN_BYTES."""
+        positions = window.output[0] * window.output[1]
+        taps = window.kernel[0] * window.kernel[1] * channels
+        step = max(1, self.COLUMN_BYTES // (positions * taps * itemsize))
+        for start in range(0, images, step):
+            yield slice(start, min(start + step, images))
+
+    def columns(self, images, window: Window, channels, dtype):
+        """An uninitialised array columns[n, i, j, u, v, c] of the pixels under each window.
+
+        Reshaped to (n·i·j, u·v·c) it is a matrix without a copy. With one channel the pixels of
+        a row are not neighbours in memory, so there (u, v) vary slowest instead of fastest.
+        """
+        (kh, kw), (oh, ow) = window.kernel, window.output
+        if channels > 1:
+            return np.empty((images, oh, ow, kh, kw, channels), dtype)
+        return np.empty((kh, kw, channels, images, oh, ow), dtype).transpose(3, 4, 5, 0, 1, 2)
+
+    def im2col(self, x, window: Window, out):
+        """out[n, i, j, u, v, c] = x[n, i·s − p + u, j·s − p + v, c], zero outside the image."""
+        (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.output
+        padded = self._padded(x, window)
+        images, _, _, channels = padded.shape
+        n, i, j, c = padded.strides
+        view = np.lib.stride_tricks.as_strided(
+            padded,
+            (images, oh, ow, kh, kw, channels),
+            (n, i * sh, j * sw, i, j, c),
+            writeable=False,
+        )
+        np.copyto(out, view)
+
+    def _padded(self, x, window: Window):
+        (ph, pw), (h, w) = window.padding, window.image
+        if ph == pw == 0:
+            return x
+        images, _, _, channels = x.shape
+        padded = np.zeros((images, h + 2 * ph, w + 2 * pw, channels), x.dtype)
+        padded[:, ph : ph + h, pw : pw + w] = x
+        return padded
+
+    def col2im(self, columns, window: Window, out):
+        """out[n, i·s − p + u, j·s − p + v, c] = Σ columns[n, i, j, u, v, c], the adjoint."""
+        (kh, kw), (sh, sw), (ph, pw) = window.kernel, window.stride, window.padding
+        (h, w), (oh, ow), (rh, rw) = window.image, window.output, window.reach
+        images, channels = len(columns), columns.shape[-1]
+        if kh % sh == 0 and kw % sw == 0:
+            padded = self._add_blocks(columns, window)
+        else:
+            padded = np.zeros((images, max(rh, ph + h), max(rw, pw + w), channels), out.dtype)
+            for u in range(kh):
+                for v in range(kw):
+                    padded[:, u : u + sh * oh : sh, v : v + sw * ow : sw] += columns[:, :, :, u, v]
+        out[...] = padded[:, ph : ph + h, pw : pw + w]
+
+    def _add_blocks(self, columns, window: Window):
+        """The same sum when s divides k: whole s×s blocks at once, (k/s)² additions, not k²."""
+        (kh, kw), (sh, sw), (ph, pw) = window.kernel, window.stride, window.padding
+        (h, w), (oh, ow), (rh, rw) = window.image, window.output, window.reach
+        images, channels = len(columns), columns.shape[-1]
+        rows = -(-max(rh, ph + h) // sh)
+        cols = -(-max(rw, pw + w) // sw)
+        padded = np.zeros((images, rows, sh, cols, sw, channels), columns.dtype)
+        for a in range(kh // sh):
+            for b in range(kw // sw):
+                block = columns[:, :, :, a * sh : (a + 1) * sh, b * sw : (b + 1) * sw]
+                padded[:, a : a + oh, :, b : b + ow] += block.transpose(0, 1, 3, 2, 4, 5)
+        return padded.reshape(images, rows * sh, cols * sw, channels)
+
+
+def _leading_axes(x, axis) -> int:
+    """How many axes a sum runs over if it is the first ones of a large float array, else 0."""
+    if axis is None or x.ndim < 2 or x.dtype.kind != "f" or not x.flags.c_contiguous:
+        return 0
+    axes = sorted(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+    return len(axes) if axes == list(range(len(axes))) and len(axes) < x.ndim else 0
+
+
+def _is_basic(index) -> bool:
+    """Whether NumPy's basic indexing applies, under which no element is named twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is Ellipsis or isinstance(p, (int, slice)) for p in parts)
+
+
+def _keep_freed_memory():
+    """Asks glibc to reuse large blocks that were freed instead of returning them to the system.
+
+    A training step frees and allocates the same few megabytes over and over; as shipped, glibc
+    unmaps each of them and the next step pays a page fault for every 4 KiB. Raising both
+    thresholds together removes some ten thousand faults a step. MINIGAN_MALLOC=off declines.
+    """
+    if platform.libc_ver()[0] != "glibc" or os.environ.get("MINIGAN_MALLOC") == "off":
+        return
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(mmap_threshold, 32 << 20)  # glibc accepts no more than 32 MiB
+    mallopt(trim_threshold, 1 << 30)
+
+
+_keep_freed_memory()
+cpu = Backend()
+
+# Reductions on the CPU return NumPy scalars, which count as 0-d arrays everywhere in minigan.
+_BACKEND_OF_TYPE = {np.ndarray: cpu} | dict.fromkeys(
+    (np.float32, np.float64, np.bool_, np.int32, np.int64, np.uint8), cpu
+)
+
+
+def backend_of(array) -> Backend:
+    """The backend an array lives on. TypeError for anything that is no array."""
+    try:
+        return _BACKEND_OF_TYPE[type(array)]
+    except KeyError:
+        raise TypeError(f"expected an array, got {type(array).__name__}") from None
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called `name`. DeviceError says what is missing; there is no fallback."""
+    if name == "cpu":
+        return cpu
+    if name == "cuda":
+        raise DeviceError("device 'cuda': this version of minigan runs on the CPU only; use 'cpu'")
+    raise DeviceError(f"unknown device {name!r}: the devices are 'cpu' and 'cuda'")

@@ -1,0 +1,371 @@
+"""The differentiable functions that are not operators: activations, selection, pooling, norms.
+
+Each follows the pattern of `tensor.py`: the forward is array arithmetic, the VJP beside it is
+written in differentiable operations. What is selected (a mask, a sign, the winner of a maximum)
+is constant wherever the function is differentiable, so masks enter as plain arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+from minigan.backend import Generator
+from minigan.tensor import (
+    ShapeError,
+    Tensor,
+    add,
+    broadcast_to,
+    check_alike,
+    div,
+    getitem,
+    is_recording,
+    log,
+    matmul,
+    mean,
+    mul,
+    neg,
+    operands,
+    power,
+    raw,
+    record,
+    reshape,
+    sub,
+    sum,
+    swap_last,
+)
+
+__all__ = [
+    "abs",
+    "avg_pool2d",
+    "clip",
+    "concatenate",
+    "dropout",
+    "elu",
+    "exp",
+    "leaky_relu",
+    "linear",
+    "log",
+    "log_softmax",
+    "max_pool2d",
+    "maximum",
+    "minimum",
+    "normalize",
+    "pad",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "stack",
+    "tanh",
+    "upsample_nearest",
+    "where",
+]
+
+# --- Elementwise ---------------------------------------------------------------------------------
+
+
+def exp(x):
+    return record(x.backend.xp.exp(x.data), (x, lambda g, y: mul(g, y)), keep=True)
+
+
+def sqrt(x):
+    """√x. Its derivative is infinite at 0: under a root of a sum of squares, add an ε first."""
+    return record(x.backend.xp.sqrt(x.data), (x, lambda g, y: div(mul(g, 0.5), y)), keep=True)
+
+
+def abs(x):
+    """|x|, with gradient 0 at 0."""
+    xp = x.backend.xp
+    return record(xp.abs(x.data), (x, lambda g: mul(g, Tensor(xp.sign(x.data)))))
+
+
+def tanh(x):
+    return record(
+        x.backend.xp.tanh(x.data),
+        (x, lambda g, y: mul(g, sub(1.0, mul(y, y)))),
+        keep=True,
+    )
+
+
+def sigmoid(x):
+    """σ(x) = 1 / (1 + e⁻ˣ), accurate and without overflow for any x."""
+    xp = x.backend.xp
+    e = xp.exp(-xp.abs(x.data))
+    data = xp.where(x.data >= 0, xp.ones_like(e), e) / (1 + e)
+    return record(data, (x, lambda g, y: mul(g, mul(y, sub(1.0, y)))), keep=True)
+
+
+def softplus(x):
+    """ln(1 + eˣ) = −ln σ(−x), computed as max(x, 0) + ln(1 + e^−|x|), exact for any logit."""
+    xp = x.backend.xp
+    data = xp.maximum(x.data, 0) + xp.log1p(xp.exp(-xp.abs(x.data)))
+    return record(data, (x, lambda g: mul(g, sigmoid(x))))
+
+
+def relu(x):
+    """max(x, 0), with gradient 0 at 0."""
+    data = x.backend.xp.maximum(x.data, 0)
+    return record(data, (x, lambda g, y: mul(g, _step(y, 0.0))), keep=True)
+
+
+def leaky_relu(x, slope=0.2):
+    """x where x > 0, slope · x elsewhere; 0 < slope < 1."""
+    if not 0 < slope < 1:
+        raise ValueError(f"leaky_relu: slope {slope} is not between 0 and 1")
+    data = x.data * slope
+    data = x.backend.xp.maximum(x.data, data)
+    return record(data, (x, lambda g, y: mul(g, _step(y, slope))), keep=True)
+
+
+def _step(y, low) -> Tensor:
+    """1 where y > 0, `low` elsewhere. Arithmetic on the mask is far cheaper than `where`."""
+    step = y.backend.xp.multiply(y.data > 0, 1.0 - low, dtype=y.dtype)
+    return Tensor(step + low if low else step)
+
+
+def elu(x, alpha=1.0):
+    """x where x > 0, α (eˣ − 1) elsewhere (Clevert et al. 2016)."""
+    xp = x.backend.xp
+    data = xp.where(x.data > 0, x.data, alpha * xp.expm1(xp.minimum(x.data, 0)))
+    return record(
+        data,
+        (x, lambda g, y: mul(g, where(y.data > 0, 1.0, add(y, alpha)))),
+        keep=True,
+    )
+
+
+def clip(x, low, high):
+    """x limited to [low, high], two numbers; gradient 1 inside (ends included), 0 outside."""
+    if not low <= high:
+        raise ValueError(f"clip: low {low} is above high {high}")
+    inside = (x.data >= low) & (x.data <= high)
+    data = x.backend.xp.clip(x.data, low, high)
+    return record(data, (x, lambda g: mul(g, Tensor(inside.astype(x.dtype)))))
+
+
+def maximum(a, b):
+    """The larger of both, elementwise; where they tie, each gets half the gradient."""
+    a, b = operands("maximum", a, b)
+    like = a if isinstance(b.data, (int, float)) else b
+
+    def wins(x, y):
+        return Tensor((x.data > y.data) * 0.5 + (x.data >= y.data) * 0.5).astype(like.dtype)
+
+    return record(
+        like.backend.xp.maximum(a.data, b.data),
+        (a, lambda g: mul(g, wins(a, b))),
+        (b, lambda g: mul(g, wins(b, a))),
+    )
+
+
+def minimum(a, b):
+    """The smaller of both, elementwise; where they tie, each gets half the gradient."""
+    a, b = operands("minimum", a, b)
+    return neg(maximum(neg(a), neg(b)))
+
+
+def where(condition, a, b):
+    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
+    condition = raw(condition)
+    a, b = operands("where", a, b)
+    like = a if isinstance(b.data, (int, float)) else b
+    asarray = like.backend.asarray
+    data = like.backend.xp.where(
+        condition, asarray(a.data, like.dtype), asarray(b.data, like.dtype)
+    )
+    return record(
+        data,
+        (a, lambda g: where(condition, g, 0.0)),
+        (b, lambda g: where(condition, 0.0, g)),
+    )
+
+
+def dropout(x, p, rng: Generator):
+    """Each value zeroed with probability p, the others scaled by 1 / (1 − p)."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: probability {p} is not in [0, 1)")
+    kept = rng.uniform(x.shape, dtype=x.dtype) >= p
+    return mul(x, Tensor(kept.astype(x.dtype) * (1.0 / (1.0 - p))))
+
+
+# --- Joining and padding -------------------------------------------------------------------------
+
+
+def concatenate(xs, axis=0):
+    """The tensors `xs` joined along `axis`; every other dimension must agree."""
+    xs = list(xs)
+    for x in xs[1:]:
+        check_alike("concatenate", xs[0], x)
+    axis %= xs[0].ndim
+    shapes = [x.shape[:axis] + x.shape[axis + 1 :] for x in xs]
+    if any(x.ndim != xs[0].ndim for x in xs) or len(set(shapes)) > 1:
+        raise ShapeError(f"concatenate: shapes {[x.shape for x in xs]} differ off axis {axis}")
+    edges, start = [], 0
+    for x in xs:
+        part = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
+        edges.append((x, lambda g, part=part: getitem(g, part)))
+        start += x.shape[axis]
+    return record(xs[0].backend.xp.concatenate([x.data for x in xs], axis), *edges)
+
+
+def stack(xs, axis=0):
+    """The tensors `xs`, all of one shape, along a new axis."""
+    xs = list(xs)
+    axis %= xs[0].ndim + 1
+    return concatenate([reshape(x, x.shape[:axis] + (1,) + x.shape[axis:]) for x in xs], axis)
+
+
+def pad(x, widths, value=0.0):
+    """x surrounded by `value`; `widths` is one (before, after) pair per axis."""
+    if len(widths) != x.ndim:
+        raise ShapeError(f"pad: {len(widths)} pairs of widths for shape {x.shape}")
+    inside = tuple(slice(b, b + n) for (b, _), n in zip(widths, x.shape, strict=True))
+    shape = tuple(b + n + a for (b, a), n in zip(widths, x.shape, strict=True))
+    data = x.backend.xp.full(shape, value, x.dtype)
+    data[inside] = x.data
+    return record(data, (x, lambda g: getitem(g, inside)))
+
+
+# --- Layers' functions ---------------------------------------------------------------------------
+
+
+def linear(x, weight, bias=None):
+    """x W + b: x (…, in), weight (in, out), bias (out,); one node instead of two."""
+    if bias is None:
+        return matmul(x, weight)
+    if x.ndim < 2 or x.shape[-1] != weight.shape[0]:
+        raise ShapeError(f"linear: x {x.shape} with weight {weight.shape}: want x (…, in)")
+    check_alike("linear", x, weight)
+    check_alike("linear", x, bias)
+    data = x.data @ weight.data
+    data += bias.data
+    return record(
+        data,
+        (x, lambda g: matmul(g, swap_last(weight))),
+        (weight, lambda g: matmul(swap_last(x), g)),
+        (bias, lambda g: g),
+    )
+
+
+def softmax(x, axis=-1):
+    """eˣ / Σ eˣ over `axis`, shifted by the maximum so that nothing overflows."""
+    xp = x.backend.xp
+    e = xp.exp(x.data - x.data.max(axis=axis, keepdims=True))
+
+    def vjp(g, y):
+        return mul(y, sub(g, sum(mul(g, y), axis, True)))
+
+    return record(e / e.sum(axis=axis, keepdims=True), (x, vjp), keep=True)
+
+
+def log_softmax(x, axis=-1):
+    """x − ln Σ eˣ over `axis`, without overflow and without the logarithm of a rounded zero."""
+    xp = x.backend.xp
+    shifted = x.data - x.data.max(axis=axis, keepdims=True)
+    data = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    return record(
+        data,
+        (x, lambda g, y: sub(g, mul(exp(y), sum(g, axis, True)))),
+        keep=True,
+    )
+
+
+def normalize(x, scale, shift, axes, *, eps=1e-5):
+    """γ (x − μ) / √(σ² + ε) + β, with mean μ and variance σ² taken over `axes`.
+
+    Which axes makes the difference between the norms; for images (n, h, w, c):
+    batch (0, 1, 2), layer (1, 2, 3), instance (1, 2). scale γ and shift β broadcast against x,
+    or are None. Returns (y, μ, σ²), the latter two as arrays with the reduced axes kept as 1.
+    Source: Ioffe and Szegedy 2015.
+
+    With r = 1/√(σ² + ε), d = x − μ and h = γ g, the gradient in x is
+
+        r (h − mean h − d r² mean(h d)),
+
+    the loss's gradient less its parts along 1 and along d, which normalising makes irrelevant.
+    """
+    xp = x.backend.xp
+    count = x.size / _size_without(x.shape, axes)
+    mu = x.backend.sum(x.data, axes, True) * (1 / count)
+    d = x.data - mu
+    variance = x.backend.sum(d * d, axes, True) * (1 / count)
+    r = 1 / xp.sqrt(variance + eps)
+
+    def statistics():
+        """d and r as differentiable functions of x where second derivatives will be taken."""
+        if not is_recording():
+            return Tensor(x.data - mu), Tensor(r)
+        centred = sub(x, mean(x, axes, True))
+        return centred, power(add(mean(mul(centred, centred), axes, True), eps), -0.5)
+
+    def vjp_x(g):
+        d, r = statistics()
+        h = g if scale is None else mul(g, scale)
+        along_d = mul(mean(mul(h, d), axes, True), mul(r, r))
+        return mul(r, sub(sub(h, mean(h, axes, True)), mul(d, along_d)))
+
+    def vjp_scale(g):
+        d, r = statistics()
+        return mul(g, mul(d, r))
+
+    d *= r if scale is None else r * scale.data
+    if shift is not None:
+        d += shift.data
+    edges = [(x, vjp_x)]
+    if scale is not None:
+        edges.append((scale, vjp_scale))
+    if shift is not None:
+        edges.append((shift, lambda g: g))
+    return record(d, *edges), mu, variance
+
+
+def _size_without(shape, axes):
+    reduced = {a % len(shape) for a in axes}
+    return functools.reduce(operator.mul, (n for i, n in enumerate(shape) if i not in reduced), 1)
+
+
+# --- Pooling and resizing of images (n, h, w, c) -------------------------------------------------
+
+
+def _windows(op, x, kernel, stride):
+    """For each offset (u, v) in the kernel, the strided view of the pixels at that offset."""
+    (kh, kw), (sh, sw) = pair(kernel), pair(kernel if stride is None else stride)
+    if x.ndim != 4:
+        raise ShapeError(f"{op}: expected images (n, h, w, c), got shape {x.shape}")
+    _, h, w, _ = x.shape
+    if kh > h or kw > w:
+        raise ShapeError(f"{op}: a {kh}x{kw} window does not fit an image of {h}x{w}")
+    rows, columns = h - kh + 1, w - kw + 1
+    return [
+        getitem(x, (slice(None), slice(u, u + rows, sh), slice(v, v + columns, sw)))
+        for u in range(kh)
+        for v in range(kw)
+    ]
+
+
+def avg_pool2d(x, kernel, stride=None):
+    """The mean over each window; stride defaults to the kernel. (n, h, w, c) -> (n, h', w', c)."""
+    windows = _windows("avg_pool2d", x, kernel, stride)
+    return mul(functools.reduce(add, windows), 1 / len(windows))
+
+
+def max_pool2d(x, kernel, stride=None):
+    """The maximum over each window; stride defaults to the kernel."""
+    return functools.reduce(maximum, _windows("max_pool2d", x, kernel, stride))
+
+
+def upsample_nearest(x, factor):
+    """Each pixel repeated factor × factor times: (n, h, w, c) -> (n, h·f, w·f, c)."""
+    if x.ndim != 4:
+        raise ShapeError(f"upsample_nearest: expected images (n, h, w, c), got shape {x.shape}")
+    n, h, w, c = x.shape
+    fh, fw = pair(factor)
+    repeated = broadcast_to(reshape(x, (n, h, 1, w, 1, c)), (n, h, fh, w, fw, c))
+    return reshape(repeated, (n, h * fh, w * fw, c))
+
+
+def pair(value) -> tuple[int, int]:
+    """One number for both directions, or (vertical, horizontal)."""
+    return (value, value) if isinstance(value, int) else tuple(value)

@@ -1,0 +1,657 @@
+"""Tensors, the graph behind them, and reverse-mode differentiation.
+
+Every operation is one function. Its forward is a line of array arithmetic; beside it stands, per
+input, the vector-Jacobian product (VJP): the function that takes the gradient of the loss in the
+output, g, and returns the gradient in that input. VJPs are written in the same operations, so
+they can be differentiated themselves: that is all there is to second derivatives.
+
+The graph consists of nodes, not of tensors. A node knows its parents and their VJPs; a tensor
+knows its node. References run from results to inputs only, never in a circle, so a graph is
+freed the moment the last tensor that needs it goes out of scope.
+"""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from contextlib import contextmanager
+
+from minigan.backend import Backend, DeviceError, backend_of, cpu
+
+_next_serial = itertools.count().__next__
+_recording = True
+
+
+class ShapeError(ValueError):
+    """The shapes of an operation's inputs do not fit together."""
+
+
+class StaleGraphError(RuntimeError):
+    """A gradient was asked through a graph whose parameters have been updated since."""
+
+
+class Node:
+    """The record of one operation: who its inputs were and how a gradient gets back to them.
+
+    `edges` holds (parent node, VJP, parent's version at the time). `output` is the result's
+    array where a VJP asked to be given it: an array, not the tensor, which would close a circle.
+    Nodes are numbered as they are made, and an input is always made before its result: the
+    order of creation is a topological order.
+    """
+
+    __slots__ = ("edges", "output", "serial", "shape")
+
+    version = 0  # only leaves are ever updated in place
+    frozen = False
+
+    def __init__(self, shape, edges=(), output=None):
+        self.serial = _next_serial()
+        self.shape = shape
+        self.edges = edges
+        self.output = output
+
+
+class Leaf(Node):
+    """A node without parents: a parameter, or an input whose gradient is wanted.
+
+    `version` counts in-place updates; `frozen` leaves get no gradient; `grad` is what
+    `backward()` has accumulated.
+    """
+
+    __slots__ = ("frozen", "grad", "name", "version")
+
+    def __init__(self, shape, name=""):
+        super().__init__(shape)
+        self.version = 0
+        self.frozen = False
+        self.grad = None
+        self.name = name
+
+
+class Tensor:
+    """An array together with its place in the graph.
+
+    `data` is an array of the tensor's backend; `node` is None for constants. Tensors are made
+    by `tensor()` and by operations; arithmetic between tensors asks for equal dtypes and equal
+    devices, and Python numbers take the dtype of the tensor that they meet.
+    """
+
+    __slots__ = ("__weakref__", "data", "node")
+
+    # Makes `array + tensor` come to Tensor.__radd__ instead of broadcasting over the tensor.
+    __array_ufunc__ = None
+
+    def __init__(self, data, node=None):
+        self.data = data
+        self.node = node
+
+    @property
+    def shape(self):
+        return self.data.shape
+
+    @property
+    def ndim(self):
+        return self.data.ndim
+
+    @property
+    def size(self):
+        return self.data.size
+
+    @property
+    def dtype(self):
+        return self.data.dtype
+
+    @property
+    def backend(self) -> Backend:
+        return backend_of(self.data)
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward()` has accumulated in this leaf."""
+        return getattr(self.node, "grad", None)
+
+    @property
+    def T(self):
+        return transpose(self)
+
+    def __len__(self):
+        return len(self.data)
+
+    def __repr__(self):
+        mark = ", requires_grad" if self.requires_grad else ""
+        return f"Tensor({self.data}, {self.dtype}, {self.backend.name}{mark})"
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("a Tensor is not converted silently: use .numpy() or .data")
+
+    def __bool__(self):
+        return bool(self.item())
+
+    def item(self):
+        """The one value as a Python number (waits for the device)."""
+        return self.backend.to_numpy(self.data).item()
+
+    def numpy(self):
+        """The values as a NumPy array on the host (waits for the device)."""
+        return self.backend.to_numpy(self.data)
+
+    def detach(self) -> Tensor:
+        """The same values, cut off from the graph."""
+        return Tensor(self.data)
+
+    def backward(self, cotangent=None):
+        """Adds d self / d leaf to the `.grad` of every leaf that self depends on.
+
+        `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
+        walks only the paths that lead to `xs`.
+        """
+        leaves = [node for node in _ancestors(self.node) if isinstance(node, Leaf)]
+        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        for leaf, g in zip(leaves, _walk_back(self, leaves, cotangent, False), strict=True):
+            if g is not None:
+                leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
+
+    def astype(self, dtype):
+        return astype(self, dtype)
+
+    def reshape(self, *shape):
+        return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
+
+    def transpose(self, *axes):
+        return transpose(self, axes or None)
+
+    def sum(self, axis=None, keepdims=False):
+        return sum(self, axis, keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return mean(self, axis, keepdims)
+
+    def max(self, axis=None, keepdims=False):
+        return max(self, axis, keepdims)
+
+    def var(self, axis=None, keepdims=False):
+        return var(self, axis, keepdims)
+
+    def __neg__(self):
+        return neg(self)
+
+    def __add__(self, other):
+        return add(self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other):
+        return sub(self, other)
+
+    def __rsub__(self, other):
+        return sub(other, self)
+
+    def __mul__(self, other):
+        return mul(self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other):
+        return div(self, other)
+
+    def __rtruediv__(self, other):
+        return div(other, self)
+
+    def __pow__(self, exponent):
+        return power(self, exponent)
+
+    def __rpow__(self, base):
+        return power(base, self)
+
+    def __matmul__(self, other):
+        return matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return matmul(other, self)
+
+    def __getitem__(self, index):
+        return getitem(self, index)
+
+    def __lt__(self, other):
+        return Tensor(self.data < raw(other))
+
+    def __le__(self, other):
+        return Tensor(self.data <= raw(other))
+
+    def __gt__(self, other):
+        return Tensor(self.data > raw(other))
+
+    def __ge__(self, other):
+        return Tensor(self.data >= raw(other))
+
+
+def tensor(values, *, device: Backend | None = None, dtype=None, requires_grad=False) -> Tensor:
+    """A tensor of `values`: a number, a nested list, an array or a tensor.
+
+    Arrays keep their dtype and device; numbers and lists become float32 on the CPU unless
+    `dtype` or `device` say otherwise. With `requires_grad` the tensor is a leaf of the graph.
+    TypeError for anything but floats, integers and booleans.
+    """
+    values = raw(values)
+    try:
+        home = backend_of(values)
+    except TypeError:
+        home, dtype = device or cpu, dtype or "float32"
+    if device is not None and device is not home:
+        values = home.to_numpy(values)
+    data = (device or home).asarray(values, dtype)
+    if data.dtype.name not in ("float32", "float64") and data.dtype.kind not in "iub":
+        raise TypeError(f"tensor: dtype {data.dtype} is not float32, float64, integer or bool")
+    if requires_grad and data.dtype.kind != "f":
+        raise TypeError(f"tensor: only floats have gradients, got dtype {data.dtype}")
+    return Tensor(data, Leaf(data.shape) if requires_grad else None)
+
+
+# --- Recording -----------------------------------------------------------------------------------
+
+
+def record(data, *edges, keep=False) -> Tensor:
+    """The result of an operation: its array and, per input, the pair (input, VJP).
+
+    A VJP is called as vjp(g), or as vjp(g, y) if `keep` asks for the operation's own output. It
+    may return a gradient of the broadcast shape: the engine sums it down to the input's.
+    """
+    if not _recording:
+        return Tensor(data)
+    tracked, alive = [], False
+    for parent, vjp in edges:
+        node = parent.node
+        if node is not None:
+            if node.frozen:
+                vjp = None
+            else:
+                alive = True
+            tracked.append((node, vjp, node.version))
+    if not alive:
+        return Tensor(data)
+    return Tensor(data, Node(data.shape, tracked, data if keep else None))
+
+
+def is_recording() -> bool:
+    """Whether operations are being recorded: no inside no_grad() and plain gradients."""
+    return _recording
+
+
+@contextmanager
+def _record(on: bool):
+    global _recording
+    before, _recording = _recording, on
+    try:
+        yield
+    finally:
+        _recording = before
+
+
+def no_grad():
+    """`with no_grad():` operations inside are not recorded."""
+    return _record(False)
+
+
+@contextmanager
+def frozen(*owners):
+    """`with frozen(D):` D's parameters count as constants for what is computed inside.
+
+    Takes anything with a `parameters()` method, or iterables of leaf tensors. Gradients still
+    flow through a frozen network to its input; its own filter gradients are never computed.
+    """
+    leaves = [p.node for o in owners for p in (o.parameters() if hasattr(o, "parameters") else o)]
+    before = [leaf.frozen for leaf in leaves]
+    for leaf in leaves:
+        leaf.frozen = True
+    try:
+        yield
+    finally:
+        for leaf, flag in zip(leaves, before, strict=True):
+            leaf.frozen = flag
+
+
+# --- Differentiating -----------------------------------------------------------------------------
+
+
+def grad(y: Tensor, xs, *, cotangent=None, create_graph=False, unused="error") -> list[Tensor]:
+    """The gradients of y in each of `xs`, a list of tensors shaped as they are.
+
+    y:            a scalar; or of any shape with `cotangent`, the vector of the product, given.
+    create_graph: record the gradients' own computation, so that they can be differentiated.
+    unused:       what to do about an x on which y does not depend: "error" or "zeros".
+
+    ValueError if y or an x has no place in the graph, or y does not depend on an x;
+    StaleGraphError if a parameter was updated after the graph was built.
+    """
+    xs = list(xs)
+    for k, x in enumerate(xs):
+        if x.node is None:
+            raise ValueError(f"grad: xs[{k}], of shape {x.shape}, does not require a gradient")
+    gradients = _walk_back(y, [x.node for x in xs], cotangent, create_graph)
+    for k, (x, g) in enumerate(zip(xs, gradients, strict=True)):
+        if g is None and unused != "zeros":
+            raise ValueError(
+                f"grad: y does not depend on xs[{k}]{_named(x.node)}, of shape {x.shape}: it was "
+                'not used, or was detached or frozen; unused="zeros" accepts that'
+            )
+        if g is None:
+            gradients[k] = Tensor(x.backend.xp.zeros_like(x.data))
+    return gradients
+
+
+def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[Tensor | None]:
+    """Reverse accumulation: every node's gradient is complete before it is passed on."""
+    gradients = {y.node: _seed(y, cotangent)}
+    order = _ancestors(y.node)
+    wanted = _leading_to(order, targets)
+    asked = set(targets)
+    with _record(create_graph):
+        for node in reversed(order):
+            if node not in wanted or node not in gradients:
+                continue
+            g = gradients[node] if node in asked else gradients.pop(node)
+            arguments = (g,) if node.output is None else (g, Tensor(node.output, node))
+            for parent, vjp, version in node.edges:
+                if parent.version != version:
+                    raise StaleGraphError(_stale(parent, version))
+                if vjp is not None and parent in wanted:
+                    contribution = sum_to(vjp(*arguments), parent.shape)
+                    if parent in gradients:
+                        contribution = add(gradients[parent], contribution)
+                    gradients[parent] = contribution
+    return [gradients.get(node) for node in targets]
+
+
+def _seed(y: Tensor, cotangent):
+    if y.node is None:
+        raise ValueError("grad: y was not recorded: no input requires a gradient, or no_grad is on")
+    if cotangent is None:
+        if y.size != 1:
+            raise ValueError(f"grad: y has shape {y.shape}, not one value: give a cotangent")
+        return Tensor(y.backend.xp.ones(y.shape, y.dtype))
+    cotangent = _lift(cotangent)
+    if cotangent.shape != y.shape or cotangent.dtype != y.dtype:
+        raise ShapeError(
+            f"grad: the cotangent is {cotangent.dtype} of shape {cotangent.shape}, "
+            f"y is {y.dtype} of shape {y.shape}"
+        )
+    return cotangent
+
+
+def _ancestors(node: Node | None) -> list[Node]:
+    """All nodes that `node` was computed from, itself included, oldest first."""
+    if node is None:
+        return []
+    seen, stack = {node}, [node]
+    while stack:
+        for parent, vjp, _ in stack.pop().edges:
+            if vjp is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=lambda n: n.serial)
+
+
+def _leading_to(order: list[Node], targets) -> set[Node]:
+    """The nodes of `order` through which a gradient can reach one of the targets."""
+    wanted = set(targets)
+    for node in order:
+        for parent, vjp, _ in node.edges:
+            if vjp is not None and parent in wanted:
+                wanted.add(node)
+                break
+    return wanted
+
+
+def _named(node) -> str:
+    name = getattr(node, "name", "")
+    return f" ({name})" if name else ""
+
+
+def _stale(leaf, version) -> str:
+    return (
+        f"parameter{_named(leaf)} of shape {leaf.shape} was updated {leaf.version - version} "
+        "time(s) after this graph was built, so its gradients would be wrong: compute the forward "
+        "pass again after the update (for a generator step, D(fake) anew)"
+    )
+
+
+# --- Checks on operands --------------------------------------------------------------------------
+
+
+def raw(x):
+    """The array of a tensor; anything else as it is."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _lift(x) -> Tensor:
+    """x as a tensor. A Python number stays one, so that it takes the dtype of what it meets."""
+    if isinstance(x, Tensor):
+        return x
+    if type(x) is float or type(x) is int:
+        return Tensor(x)
+    if isinstance(x, numbers.Real):  # NumPy's scalars too: np.sqrt(2) must not make float64
+        return Tensor(float(x))
+    return tensor(x)
+
+
+def operands(op: str, a, b) -> tuple[Tensor, Tensor]:
+    """Both inputs of an elementwise operation as tensors that fit, or an error that names it."""
+    if not isinstance(a, Tensor):
+        a = _lift(a)
+    if not isinstance(b, Tensor):
+        b = _lift(b)
+    x, y = a.data, b.data
+    if type(x) is float or type(x) is int or type(y) is float or type(y) is int:
+        return a, b
+    if type(x) is not type(y) or x.dtype is not y.dtype:
+        check_alike(op, a, b)
+    if x.shape != y.shape:
+        _check_broadcast(op, x.shape, y.shape)
+    return a, b
+
+
+def check_alike(op, a: Tensor, b: Tensor):
+    """DeviceError or TypeError, naming the operation, unless both share device and dtype."""
+    if a.backend is not b.backend:
+        raise DeviceError(f"{op}: one operand is on {a.backend.name}, one on {b.backend.name}")
+    if a.dtype != b.dtype:
+        raise TypeError(f"{op}: dtypes {a.dtype} and {b.dtype} differ: convert one with .astype()")
+
+
+def _check_broadcast(op, a: tuple, b: tuple):
+    for m, n in zip(reversed(a), reversed(b), strict=False):
+        if m != n and m != 1 and n != 1:
+            raise ShapeError(f"{op}: shapes {a} and {b} do not broadcast: {m} and {n} differ")
+
+
+# --- Operations ----------------------------------------------------------------------------------
+
+
+def add(a, b):
+    a, b = operands("add", a, b)
+    return record(a.data + b.data, (a, lambda g: g), (b, lambda g: g))
+
+
+def sub(a, b):
+    a, b = operands("sub", a, b)
+    return record(a.data - b.data, (a, lambda g: g), (b, neg))
+
+
+def neg(x):
+    return record(-x.data, (x, neg))
+
+
+def mul(a, b):
+    a, b = operands("mul", a, b)
+    return record(a.data * b.data, (a, lambda g: mul(g, b)), (b, lambda g: mul(g, a)))
+
+
+def div(a, b):
+    a, b = operands("div", a, b)
+    return record(
+        a.data / b.data,
+        (a, lambda g, y: div(g, b)),
+        (b, lambda g, y: neg(div(mul(g, y), b))),
+        keep=True,
+    )
+
+
+def power(base, exponent):
+    """base ** exponent, one of which may be a number; a tensor exponent asks for base > 0."""
+    if isinstance(exponent, Tensor):
+        return _exponential(base, exponent)
+    p = float(exponent)
+    if p == 0:
+        return record(base.data**0, (base, lambda g: mul(g, 0.0)))
+    return record(base.data**p, (base, lambda g: mul(g, mul(power(base, p - 1), p))))
+
+
+def _exponential(base, exponent: Tensor):
+    if not isinstance(base, Tensor):
+        base = tensor(base, device=exponent.backend, dtype=exponent.dtype)
+    base, exponent = operands("power", base, exponent)
+    return record(
+        base.data**exponent.data,
+        (base, lambda g, y: mul(g, mul(exponent, power(base, sub(exponent, 1.0))))),
+        (exponent, lambda g, y: mul(mul(g, y), log(base))),
+        keep=True,
+    )
+
+
+def log(x):
+    """ln x. It stands here because the rule of `power` needs it."""
+    return record(x.backend.xp.log(x.data), (x, lambda g: div(g, x)))
+
+
+def matmul(a, b):
+    """a @ b over the last two axes, broadcasting the others; 1-D inputs as in NumPy."""
+    a, b = _lift(a), _lift(b)
+    check_alike("matmul", a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
+    if a.ndim == 1:
+        return getitem(matmul(reshape(a, (1, -1)), b), (..., 0, slice(None)) if b.ndim > 1 else 0)
+    if b.ndim == 1:
+        return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
+    if a.shape[-1] != b.shape[-2]:
+        raise ShapeError(
+            f"matmul: {a.shape} @ {b.shape}: "
+            f"inner dimensions {a.shape[-1]} and {b.shape[-2]} differ"
+        )
+    _check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
+    return record(
+        a.data @ b.data,
+        (a, lambda g: matmul(g, swap_last(b))),
+        (b, lambda g: matmul(swap_last(a), g)),
+    )
+
+
+def swap_last(x):
+    """The transpose of every matrix in x: its last two axes exchanged."""
+    return record(x.data.swapaxes(-1, -2), (x, swap_last))
+
+
+def sum(x, axis=None, keepdims=False):
+    """Σ x over `axis` (an int, a tuple, or None for all)."""
+    kept = _kept_shape(x.shape, axis)
+    return record(
+        x.backend.sum(x.data, axis, keepdims),
+        (x, lambda g: broadcast_to(reshape(g, kept), x.shape)),
+    )
+
+
+def mean(x, axis=None, keepdims=False):
+    """The mean over `axis`."""
+    total = sum(x, axis, keepdims)
+    return mul(total, total.size / x.size)
+
+
+def var(x, axis=None, keepdims=False):
+    """The biased variance, mean |x − mean x|², over `axis`."""
+    return mean(power(sub(x, mean(x, axis, True)), 2), axis, keepdims)
+
+
+def max(x, axis=None, keepdims=False):
+    """The maximum over `axis`; where several values tie, they share the gradient equally."""
+    kept = _kept_shape(x.shape, axis)
+
+    def vjp(g, y):
+        winners = (x.data == y.data.reshape(kept)).astype(x.dtype)
+        share = Tensor(winners / winners.sum(axis=axis, keepdims=True))
+        return mul(reshape(g, kept), share)
+
+    return record(x.data.max(axis=axis, keepdims=keepdims), (x, vjp), keep=True)
+
+
+def _kept_shape(shape, axis):
+    """The shape after a reduction over `axis` that keeps the reduced axes as 1."""
+    if axis is None:
+        return (1,) * len(shape)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not -len(shape) <= a < len(shape):
+            raise ShapeError(f"axis {a} is out of range for shape {shape}")
+    axes = {a % len(shape) for a in axes}
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def sum_to(x, shape):
+    """The adjoint of broadcasting: x summed down to `shape`."""
+    if x.shape == shape:
+        return x
+    extra = x.ndim - len(shape)
+    axes = tuple(
+        i for i, n in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and n != 1)
+    )
+    return reshape(sum(x, axes, True) if axes else x, shape)
+
+
+def broadcast_to(x, shape):
+    """x repeated along new and length-one axes to `shape`, as a view."""
+    _check_broadcast("broadcast_to", x.shape, shape)
+    return record(x.backend.xp.broadcast_to(x.data, shape), (x, lambda g: g))
+
+
+def reshape(x, shape):
+    before = x.shape
+    if before == shape:
+        return x
+    try:
+        data = x.data.reshape(shape)
+    except ValueError:
+        raise ShapeError(f"reshape: {x.size} values, shape {before}, do not fill {shape}") from None
+    return record(data, (x, lambda g: reshape(g, before)))
+
+
+def transpose(x, axes=None):
+    """The axes permuted to the order `axes`; reversed by default."""
+    axes = tuple(a % x.ndim for a in axes) if axes else tuple(range(x.ndim))[::-1]
+    if sorted(axes) != list(range(x.ndim)):
+        raise ShapeError(f"transpose: axes {axes} do not permute shape {x.shape}")
+    inverse = tuple(axes.index(i) for i in range(x.ndim))
+    return record(x.data.transpose(axes), (x, lambda g: transpose(g, inverse)))
+
+
+def getitem(x, index):
+    """x[index], by slices or index arrays; the gradients of a repeated index add up."""
+    index = tuple(map(raw, index)) if isinstance(index, tuple) else raw(index)
+    shape = x.shape
+    return record(x.data[index], (x, lambda g: scatter_add(g, index, shape)))
+
+
+def scatter_add(x, index, shape):
+    """Zeros of `shape` with x added at `index`: the adjoint of `getitem`."""
+    return record(x.backend.scatter_add(shape, index, x.data), (x, lambda g: getitem(g, index)))
+
+
+def astype(x, dtype):
+    """x in another float dtype; the gradient comes back in x's own."""
+    before = x.dtype
+    data = x.data.astype(dtype)
+    if data.dtype.kind != "f":
+        return Tensor(data)
+    return record(data, (x, lambda g: astype(g, before)))
