@@ -1,0 +1,40 @@
+"""minigan: generative adversarial networks from scratch, on NumPy and CuPy.
+
+The reading order is backend, tensor, functional, conv, nn, optim, losses, models, adversarial;
+then any of the examples.
+"""
+
+from minigan import functional, losses, models, nn, optim
+from minigan.adversarial import discriminator_step, generator_step
+from minigan.backend import DeviceError, cpu, get_backend
+from minigan.tensor import (
+    ShapeError,
+    StaleGraphError,
+    Tensor,
+    frozen,
+    grad,
+    no_grad,
+    tensor,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DeviceError",
+    "ShapeError",
+    "StaleGraphError",
+    "Tensor",
+    "cpu",
+    "discriminator_step",
+    "frozen",
+    "functional",
+    "generator_step",
+    "get_backend",
+    "grad",
+    "losses",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "tensor",
+]

@@ -243,9 +243,8 @@ _keep_freed_memory()
 cpu = Backend()
 
 # Reductions on the CPU return NumPy scalars, which count as 0-d arrays everywhere in minigan.
-_BACKEND_OF_TYPE = {np.ndarray: cpu} | dict.fromkeys(
-    (np.float32, np.float64, np.bool_, np.int32, np.int64, np.uint8), cpu
-)
+_SCALARS = (np.float32, np.float64, np.bool_, np.int32, np.int64, np.uint8)
+_BACKEND_OF_TYPE = dict.fromkeys((np.ndarray, *_SCALARS), cpu)
 
 
 def backend_of(array) -> Backend:

@@ -64,7 +64,10 @@ def conv_transpose2d(y, w, *, stride=1, padding=0, output_size=None) -> Tensor:
 
 
 def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
-    """The gradient of ⟨y, conv2d(x, w)⟩ in w: x (n, h, w, c), y (n, h', w', k) -> (kh, kw, c, k)."""
+    """The gradient of ⟨y, conv2d(x, w)⟩ in w.
+
+    x: images (n, h, w, c); y: images (n, h', w', k). Returns (kh, kw, c, k). ShapeError as above.
+    """
     check_alike("conv2d_filter_grad", x, y)
     window = _window("conv2d_filter_grad", x.shape[1:3], pair(kernel), stride, padding)
     expected = (x.shape[0], *window.output)

@@ -214,7 +214,7 @@ def stack(xs, axis=0):
     """The tensors `xs`, all of one shape, along a new axis."""
     xs = list(xs)
     axis %= xs[0].ndim + 1
-    return concatenate([reshape(x, x.shape[:axis] + (1,) + x.shape[axis:]) for x in xs], axis)
+    return concatenate([reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in xs], axis)
 
 
 def pad(x, widths, value=0.0):

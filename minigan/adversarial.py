@@ -1,0 +1,74 @@
+"""Algorithm 1 of Goodfellow et al. 2014: the two moves of the game.
+
+    for each training iteration:
+        k times:
+            draw noise z⁽¹⁾ … z⁽ᵐ⁾ and real samples x⁽¹⁾ … x⁽ᵐ⁾
+            ascend D's gradient of   1/m Σ ln D(x⁽ⁱ⁾) + ln(1 − D(G(z⁽ⁱ⁾)))    discriminator_step
+        draw noise z⁽¹⁾ … z⁽ᵐ⁾
+        descend G's gradient of      1/m Σ ln(1 − D(G(z⁽ⁱ⁾)))                 generator_step
+
+The loop itself stands in each example. Both steps take generated samples, not noise, so that one
+forward pass of G may serve both, as in the well-known DCGAN script: the discriminator step cuts
+the samples off from G (`detach`), and the generator step asks the D that has just moved. Asking
+the old D, by keeping its outputs from before its update, raises StaleGraphError.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minigan.losses import Objective
+from minigan.nn import Module
+from minigan.optim import Optimizer
+from minigan.tensor import Tensor, frozen, grad, mean
+
+
+class DiscriminatorReport(NamedTuple):
+    """Scalars on the device, of D as it was before the update (no synchronisation happens)."""
+
+    loss: Tensor
+    real: Tensor  # mean score D(x)
+    fake: Tensor  # mean score D(G(z))
+
+
+class GeneratorReport(NamedTuple):
+    """Scalars on the device, of G as it was before the update."""
+
+    loss: Tensor
+    fake: Tensor  # mean score D(G(z)), after D's update
+
+
+def discriminator_step(
+    D: Module,
+    optimizer: Optimizer,
+    objective: Objective,
+    real: Tensor,
+    fake: Tensor,
+    *,
+    penalty=None,
+) -> DiscriminatorReport:
+    """One descent of J(D) on a batch of real and a batch of generated samples; G stays as it is.
+
+    penalty: a function of (D, real, fake) added to the loss, such as `gradient_penalty(…)`.
+    """
+    fake = fake.detach()
+    real_output, fake_output = D(real), D(fake)
+    loss = objective.discriminator(real_output, fake_output)
+    total = loss if penalty is None else loss + penalty(D, real, fake)
+    optimizer.step(grad(total, optimizer.parameters))
+    scores = (mean(objective.score(output.detach())) for output in (real_output, fake_output))
+    return DiscriminatorReport(loss.detach(), *scores)
+
+
+def generator_step(
+    D: Module, optimizer: Optimizer, objective: Objective, fake: Tensor
+) -> GeneratorReport:
+    """One descent of J(G) through D(G(z)); D is frozen, so that its own gradients cost nothing.
+
+    fake: G(z), with its graph; `optimizer` holds G's parameters.
+    """
+    with frozen(D):
+        output = D(fake)
+    loss = objective.generator(output)
+    optimizer.step(grad(loss, optimizer.parameters))
+    return GeneratorReport(loss.detach(), mean(objective.score(output.detach())))

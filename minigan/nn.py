@@ -1,0 +1,549 @@
+"""Layers: functions together with the parameters that they own.
+
+A layer holds parameters, and at most running statistics, never activations: calling it twice
+builds two independent graphs. Where a layer's parameters live is decided by the generator that
+initialises them, so there is no default device to forget.
+
+All parameters of a network stand in one flat array once an optimiser has taken them over (see
+`FlatParameters`), so that an update is one pass over memory however many layers there are.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import minigan.functional as F
+from minigan.backend import Generator, backend_of
+from minigan.conv import conv2d, conv_transpose2d
+from minigan.functional import pair
+from minigan.tensor import Leaf, ShapeError, Tensor, getitem, is_recording, matmul, raw, reshape
+
+
+class Parameter(Tensor):
+    """A leaf tensor that a network owns and an optimiser updates in place."""
+
+    __slots__ = ("storage",)
+
+    def __init__(self, data, name=""):
+        super().__init__(data, Leaf(data.shape, name))
+        self.storage = None
+
+    def updated(self):
+        """To be called after every in-place change of `data`: older graphs become stale."""
+        self.node.version += 1
+
+    def __deepcopy__(self, memo):
+        return Parameter(self.data.copy(), self.node.name)
+
+
+class FlatParameters:
+    """Many parameters in one array: `data`, with every parameter's own data a view of it."""
+
+    def __init__(self, parameters):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("there are no parameters to optimise")
+        for p in self.parameters:
+            if p.storage is not None:
+                raise ValueError(
+                    f"parameter {p.node.name!r} of shape {p.shape} already belongs to another "
+                    "optimiser or network average: give it to one only"
+                )
+        self.backend = backend_of(self.parameters[0].data)
+        self.data = self.backend.xp.concatenate([p.data.reshape(-1) for p in self.parameters])
+        for p, view in zip(self.parameters, self.views(self.data), strict=True):
+            p.data = view
+            p.storage = self
+
+    def views(self, array) -> list:
+        """The parts of a flat array that belong to each parameter, in the parameters' shapes."""
+        views, start = [], 0
+        for p in self.parameters:
+            views.append(array[start : start + p.size].reshape(p.shape))
+            start += p.size
+        return views
+
+    def updated(self):
+        """To be called after every in-place change of `data`."""
+        for p in self.parameters:
+            p.updated()
+
+
+# --- Initialisers: init(rng, shape, fan_in, fan_out) -> array ------------------------------------
+
+
+def normal(std=0.02):
+    """N(0, std²); 0.02 is DCGAN's (Radford et al. 2016)."""
+    return lambda rng, shape, fan_in, fan_out: rng.normal(shape) * std
+
+
+def he(slope=0.0):
+    """N(0, 2 / ((1 + slope²) fan_in)): for (leaky) ReLUs of that slope (He et al. 2015)."""
+    gain = 2.0 / (1.0 + slope**2)
+    return lambda rng, shape, fan_in, fan_out: rng.normal(shape) * math.sqrt(gain / fan_in)
+
+
+def xavier():
+    """N(0, 2 / (fan_in + fan_out)): for tanh and linear layers (Glorot and Bengio 2010)."""
+    return lambda rng, shape, fan_in, fan_out: rng.normal(shape) * math.sqrt(2 / (fan_in + fan_out))
+
+
+def orthogonal(gain=1.0):
+    """A random matrix with orthonormal rows or columns, times `gain` (Saxe et al. 2014)."""
+
+    def init(rng, shape, fan_in, fan_out):
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = rng.normal((max(rows, columns), min(rows, columns)))
+        q, r = rng.backend.xp.linalg.qr(tall)
+        q = q * rng.backend.xp.sign(r.diagonal())  # makes the distribution uniform
+        return ((q if rows >= columns else q.T) * gain).reshape(shape)
+
+    return init
+
+
+# --- The base of all layers ----------------------------------------------------------------------
+
+
+class Module:
+    """A layer or a network: parameters, running statistics (`buffers`), and sub-modules.
+
+    Sub-classes assign their parts as attributes and define `forward`. `training` tells the
+    layers that behave differently while training (batch norm, dropout) which way to behave.
+    """
+
+    training = True
+    name = ""
+    buffers: tuple[str, ...] = ()
+
+    def __call__(self, x):
+        return self.forward(x)
+
+    def forward(self, x):
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def children(self) -> dict[str, Module]:
+        """The sub-modules by attribute name, in the order of their definition."""
+        return {key: value for key, value in vars(self).items() if isinstance(value, Module)}
+
+    def modules(self, prefix="") -> list[tuple[str, Module]]:
+        """This module and all below it, each with its dotted path."""
+        found = [(prefix, self)]
+        for key, child in self.children().items():
+            found += child.modules(f"{prefix}.{key}" if prefix else key)
+        return found
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Every parameter by its dotted path, in the order of definition."""
+        return {
+            f"{path}.{key}" if path else key: value
+            for path, module in self.modules()
+            for key, value in vars(module).items()
+            if isinstance(value, Parameter)
+        }
+
+    def parameters(self) -> list[Parameter]:
+        return list(self.named_parameters().values())
+
+    def named_buffers(self) -> dict[str, tuple[Module, str]]:
+        """Where every running statistic lives, by its dotted path."""
+        return {
+            f"{path}.{key}" if path else key: (module, key)
+            for path, module in self.modules()
+            for key in module.buffers
+        }
+
+    def flat(self) -> FlatParameters:
+        """The one array that holds all parameters; made, and the parameters named, on first use."""
+        named = self.named_parameters()
+        for key, p in named.items():
+            p.node.name = f"{self.name}.{key}" if self.name else key
+        storage = next(iter(named.values())).storage if named else None
+        if storage is not None and storage.parameters == list(named.values()):
+            return storage
+        return FlatParameters(named.values())
+
+    def train(self, mode=True) -> Module:
+        """Sets training behaviour, for all sub-modules too; returns self."""
+        for _, module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Sets evaluation behaviour: running statistics instead of the batch's, no dropout."""
+        return self.train(False)
+
+    def copy(self) -> Module:
+        """An independent network with the same values."""
+        return copy.deepcopy(self)
+
+    def astype(self, dtype) -> Module:
+        """Converts parameters and buffers in place (float64 for gradient checks); returns self."""
+        for p in self.parameters():
+            p.data, p.storage = p.data.astype(dtype), None
+            p.updated()
+        for module, key in self.named_buffers().values():
+            setattr(module, key, getattr(module, key).astype(dtype))
+        return self
+
+    def state(self) -> dict:
+        """All parameters and buffers as arrays, by dotted path."""
+        arrays = {key: p.data for key, p in self.named_parameters().items()}
+        buffers = {k: getattr(module, key) for k, (module, key) in self.named_buffers().items()}
+        return arrays | buffers
+
+    def load_state(self, state: dict):
+        """Takes over arrays from `state()`. ValueError, before any change, if they do not fit."""
+        mine = self.state()
+        if mine.keys() != state.keys():
+            different = sorted(mine.keys() ^ state.keys())
+            raise ValueError(f"the networks differ in {', '.join(different)}")
+        for key, array in mine.items():
+            if state[key].shape != array.shape:
+                raise ValueError(f"{key} has shape {state[key].shape}, expected {array.shape}")
+        for key, p in self.named_parameters().items():
+            p.data[...] = p.backend.asarray(state[key], p.dtype)
+            p.updated()
+        for key, (module, attribute) in self.named_buffers().items():
+            old = getattr(module, attribute)
+            setattr(module, attribute, backend_of(old).asarray(state[key], old.dtype))
+
+    def describe(self) -> str:
+        """What the constructor was given, for `repr`."""
+        return ""
+
+    def __repr__(self):
+        inner = "".join(
+            f"\n  ({key}) {line}"
+            for key, child in self.children().items()
+            for line in [repr(child).replace("\n", "\n  ")]
+        )
+        return f"{type(self).__name__}({self.describe()})" + inner
+
+
+class Sequential(Module):
+    """Layers applied one after the other."""
+
+    def __init__(self, *layers: Module, name=""):
+        self.name = name
+        for i, layer in enumerate(layers):
+            setattr(self, str(i), layer)
+
+    def forward(self, x):
+        for layer in self.children().values():
+            x = layer(x)
+        return x
+
+    def __iter__(self):
+        return iter(self.children().values())
+
+    def __len__(self):
+        return len(self.children())
+
+    def __getitem__(self, index) -> Module:
+        return list(self)[index]
+
+
+# --- Layers with weights -------------------------------------------------------------------------
+
+
+class Linear(Module):
+    """x W + b: (…, inputs) -> (…, outputs)."""
+
+    def __init__(self, inputs, outputs, *, rng: Generator, init=None, bias=True):
+        init = init or he()
+        self.weight = Parameter(init(rng, (inputs, outputs), inputs, outputs))
+        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
+
+    def apply(self, x, weight):
+        """The layer with another weight in the place of its own (for spectral normalisation)."""
+        return F.linear(x, weight, self.bias)
+
+    def describe(self):
+        return " -> ".join(map(str, self.weight.shape))
+
+
+class Conv2d(Module):
+    """Convolution of images: (n, h, w, inputs) -> (n, h', w', outputs)."""
+
+    def __init__(
+        self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
+    ):
+        kh, kw = pair(kernel)
+        init = init or he()
+        shape = (kh, kw, inputs, outputs)
+        self.weight = Parameter(init(rng, shape, kh * kw * inputs, kh * kw * outputs))
+        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
+        self.stride, self.padding = pair(stride), pair(padding)
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
+
+    def apply(self, x, weight):
+        y = conv2d(x, weight, stride=self.stride, padding=self.padding)
+        return y if self.bias is None else y + self.bias
+
+    def describe(self):
+        kh, kw, inputs, outputs = self.weight.shape
+        return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
+
+
+class ConvTranspose2d(Module):
+    """Transposed convolution: (n, h', w', inputs) -> (n, h, w, outputs), h = (h' − 1)·s − 2p + kh.
+
+    The weight is the filter (kh, kw, outputs, inputs) of the convolution that goes the other way.
+    """
+
+    def __init__(
+        self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
+    ):
+        kh, kw = pair(kernel)
+        init = init or he()
+        self.stride, self.padding = pair(stride), pair(padding)
+        sh, sw = self.stride
+        # each output pixel sees about kh·kw / s² input pixels
+        fans = (max(1, kh * kw * n // (sh * sw)) for n in (inputs, outputs))
+        self.weight = Parameter(init(rng, (kh, kw, outputs, inputs), *fans))
+        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
+
+    def apply(self, x, weight):
+        y = conv_transpose2d(x, weight, stride=self.stride, padding=self.padding)
+        return y if self.bias is None else y + self.bias
+
+    def describe(self):
+        kh, kw, outputs, inputs = self.weight.shape
+        return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
+
+
+class Embedding(Module):
+    """A vector per class: integer labels (n,) -> (n, features)."""
+
+    def __init__(self, classes, features, *, rng: Generator, init=None):
+        init = init or normal(1.0)
+        self.weight = Parameter(init(rng, (classes, features), classes, features))
+
+    def forward(self, labels):
+        labels = raw(labels)
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"Embedding: labels must be integers, got {labels.dtype}")
+        return getitem(self.weight, labels)
+
+    def describe(self):
+        return " -> ".join(map(str, self.weight.shape))
+
+
+# --- Normalisation -------------------------------------------------------------------------------
+
+
+class _Norm(Module):
+    """What the norms share: γ and β per channel and the check of the channel count."""
+
+    def __init__(self, features, *, eps=1e-5, rng: Generator):
+        xp = rng.backend.xp
+        self.scale = Parameter(xp.ones(features, "float32"))
+        self.shift = Parameter(xp.zeros(features, "float32"))
+        self.features, self.eps = features, eps
+
+    def check(self, x):
+        if x.ndim < 2 or x.shape[-1] != self.features:
+            raise ShapeError(
+                f"{type(self).__name__}({self.features}): got shape {x.shape}, "
+                f"expected (n, …, {self.features})"
+            )
+
+    def describe(self):
+        return f"{self.features}, eps={self.eps}"
+
+
+class BatchNorm(_Norm):
+    """Normalises each channel over the batch and all positions: (n, …, c) -> (n, …, c).
+
+    While training, by the batch's own mean and variance, which are also averaged into
+    `running_mean` and `running_variance` with weight `momentum`; in evaluation by those averages.
+    """
+
+    buffers = ("running_mean", "running_variance")
+
+    def __init__(self, features, *, eps=1e-5, momentum=0.1, rng: Generator):
+        super().__init__(features, eps=eps, rng=rng)
+        self.momentum = momentum
+        self.running_mean = rng.backend.xp.zeros(features, "float32")
+        self.running_variance = rng.backend.xp.ones(features, "float32")
+
+    def forward(self, x):
+        self.check(x)
+        if not self.training:
+            k = self.scale * Tensor(1 / (self.running_variance + self.eps) ** 0.5)
+            return x * k + (self.shift - k * Tensor(self.running_mean))
+        count = x.size // self.features
+        if count < 2:
+            raise ShapeError(f"BatchNorm: one value per channel, shape {x.shape}, has no variance")
+        axes = tuple(range(x.ndim - 1))
+        y, mean, variance = F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
+        self.running_mean = self._average(self.running_mean, mean)
+        self.running_variance = self._average(
+            self.running_variance, variance * (count / (count - 1))
+        )
+        return y
+
+    def _average(self, old, new):
+        return old * (1 - self.momentum) + new.reshape(-1) * self.momentum
+
+
+class LayerNorm(_Norm):
+    """Normalises each sample over all its values: (n, …, c) -> (n, …, c) (Ba et al. 2016)."""
+
+    def forward(self, x):
+        self.check(x)
+        return F.normalize(x, self.scale, self.shift, tuple(range(1, x.ndim)), eps=self.eps)[0]
+
+
+class InstanceNorm(_Norm):
+    """Normalises each channel of each image: (n, h, w, c) -> (n, h, w, c) (Ulyanov et al. 2016)."""
+
+    def forward(self, x):
+        self.check(x)
+        if x.ndim < 3:
+            raise ShapeError(f"InstanceNorm: got shape {x.shape}, expected images (n, h, w, c)")
+        axes = tuple(range(1, x.ndim - 1))
+        return F.normalize(x, self.scale, self.shift, axes, eps=self.eps)[0]
+
+
+class SpectralNorm(Module):
+    """A layer with its weight divided by the weight's largest singular value (Miyato et al. 2018).
+
+    The weight is read as a matrix W (everything else, outputs). One step of power iteration per
+    training call keeps u and v close to the first singular vectors, and σ = uᵀ W v is
+    differentiated with u and v held constant.
+    """
+
+    buffers = ("u",)
+
+    def __init__(self, layer: Module, *, rng: Generator, eps=1e-12):
+        self.layer = layer
+        self.eps = eps
+        self.u = self._unit(rng.normal((layer.weight.size // layer.weight.shape[-1],)))
+
+    def _unit(self, x):
+        return x / ((x * x).sum() ** 0.5 + self.eps)
+
+    def forward(self, x):
+        weight = self.layer.weight
+        rows = weight.size // weight.shape[-1]
+        array = weight.data.reshape(rows, -1)
+        v = self._unit(array.T @ self.u)
+        u = self._unit(array @ v)
+        if self.training and is_recording():
+            self.u = u
+        matrix = reshape(weight, (rows, weight.shape[-1]))
+        sigma = matmul(reshape(Tensor(u), (1, -1)), matmul(matrix, reshape(Tensor(v), (-1, 1))))
+        return self.layer.apply(x, weight / reshape(sigma, ()))
+
+
+# --- Layers without weights ----------------------------------------------------------------------
+
+
+class Dropout(Module):
+    """Zeroes values with probability p while training; the identity in evaluation."""
+
+    def __init__(self, p=0.5, *, rng: Generator):
+        self.p, self.rng = p, rng
+
+    def forward(self, x):
+        return F.dropout(x, self.p, self.rng) if self.training else x
+
+    def describe(self):
+        return f"p={self.p}"
+
+
+class Flatten(Module):
+    """(n, …) -> (n, everything else)."""
+
+    def forward(self, x):
+        return reshape(x, (x.shape[0], -1))
+
+
+class Reshape(Module):
+    """(n, …) -> (n, *shape)."""
+
+    def __init__(self, *shape):
+        self.shape = shape
+
+    def forward(self, x):
+        return reshape(x, (x.shape[0], *self.shape))
+
+    def describe(self):
+        return ", ".join(map(str, self.shape))
+
+
+class Upsample(Module):
+    """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
+
+    def __init__(self, factor=2):
+        self.factor = factor
+
+    def forward(self, x):
+        return F.upsample_nearest(x, self.factor)
+
+    def describe(self):
+        return str(self.factor)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x):
+        return F.relu(x)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, slope · x elsewhere."""
+
+    def __init__(self, slope=0.2):
+        self.slope = slope
+
+    def forward(self, x):
+        return F.leaky_relu(x, self.slope)
+
+    def describe(self):
+        return str(self.slope)
+
+
+class ELU(Module):
+    """x where x > 0, α (eˣ − 1) elsewhere."""
+
+    def __init__(self, alpha=1.0):
+        self.alpha = alpha
+
+    def forward(self, x):
+        return F.elu(x, self.alpha)
+
+    def describe(self):
+        return str(self.alpha)
+
+
+class Tanh(Module):
+    """tanh x: images in [−1, 1]."""
+
+    def forward(self, x):
+        return F.tanh(x)
+
+
+class Sigmoid(Module):
+    """σ(x). For a discriminator keep the logits instead: every loss here takes logits."""
+
+    def forward(self, x):
+        return F.sigmoid(x)
+
+
+class Softplus(Module):
+    """ln(1 + eˣ)."""
+
+    def forward(self, x):
+        return F.softplus(x)

@@ -1,0 +1,236 @@
+"""Optimisers over one flat array, learning-rate schedules, and the average of a network.
+
+Each update is written as in its paper, in place, over blocks of the flat array that are small
+enough to stay in the cache: five short lines of arithmetic per block cost one pass over memory.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minigan.nn import FlatParameters, Module
+
+# --- Learning rates: functions of the step t = 1, 2, … -------------------------------------------
+
+
+def constant(lr):
+    """The same rate at every step."""
+    return lambda t: lr
+
+
+def linear_decay(lr, steps, *, start=0.5):
+    """`lr` for the first `start` of `steps`, then along a straight line to 0 at the last step."""
+    _check_steps("linear_decay", steps)
+    begin = start * steps
+    return lambda t: lr * min(1.0, max(0.0, (steps - (t - 1)) / (steps - begin)))
+
+
+def cosine(lr, steps):
+    """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
+    _check_steps("cosine", steps)
+    return lambda t: 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
+
+
+def _check_steps(schedule, steps):
+    if steps < 1:
+        raise ValueError(f"{schedule}: the number of steps is {steps}, expected at least 1")
+
+
+# --- Optimisers ----------------------------------------------------------------------------------
+
+
+class Optimizer:
+    """What all optimisers share: the flat parameters, the step count and the way of a step.
+
+    network: a Module, or a list of Parameters.
+    lr:      a number, or a schedule: a function of the step t = 1, 2, …
+    """
+
+    moments: tuple[str, ...] = ()
+
+    def __init__(self, network, lr):
+        self.flat = network.flat() if isinstance(network, Module) else FlatParameters(network)
+        self.parameters = self.flat.parameters
+        self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
+        self.t = 0
+        xp = self.flat.backend.xp
+        self._gradient = xp.zeros_like(self.flat.data)
+        self._gradient_views = self.flat.views(self._gradient)
+        for name in self.moments:
+            setattr(self, name, xp.zeros_like(self.flat.data))
+
+    def step(self, gradients):
+        """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
+
+        ValueError if the number or a shape of the gradients is not the parameters'.
+        """
+        gradients = list(gradients)
+        self._check(gradients)
+        for view, g in zip(self._gradient_views, gradients, strict=True):
+            view[...] = g.data
+        self.t += 1
+        lr = self.schedule(self.t)
+        for block in self.flat.backend.blocks(self.flat.data.size):
+            moments = [getattr(self, name)[block] for name in self.moments]
+            self.update(self.flat.data[block], self._gradient[block], lr, *moments)
+        self.flat.updated()
+
+    def update(self, theta, g, lr, *moments):
+        """Advances θ and the moments in place by one step along g, which may be overwritten."""
+        raise NotImplementedError
+
+    def _check(self, gradients):
+        if len(gradients) != len(self.parameters):
+            raise ValueError(
+                f"step: {len(gradients)} gradients for {len(self.parameters)} parameters"
+            )
+        for p, g in zip(self.parameters, gradients, strict=True):
+            if g.shape != p.shape:
+                raise ValueError(
+                    f"step: the gradient of {p.node.name!r} has shape {g.shape}, not {p.shape}"
+                )
+
+    def state(self) -> dict:
+        """The step count and the moments: all that an interrupted run needs."""
+        return {"t": self.t} | {name: getattr(self, name) for name in self.moments}
+
+    def load_state(self, state: dict):
+        """Takes over `state()` of an optimiser of the same kind over the same parameters."""
+        self.t = state["t"]
+        for name in self.moments:
+            moment = getattr(self, name)
+            moment[...] = self.flat.backend.asarray(state[name], moment.dtype)
+
+
+def _positive(name, value):
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value}, expected a positive number")
+    return value
+
+
+def _fraction(name, value):
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
+    return value
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013).
+
+    u ← μ u + g
+    θ ← θ − α u              Nesterov: θ ← θ − α (g + μ u)
+    """
+
+    moments = ("velocity",)
+
+    def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
+        super().__init__(network, lr)
+        self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
+
+    def update(self, theta, g, lr, u):
+        u *= self.momentum
+        u += g
+        if self.nesterov:
+            g += self.momentum * u
+        else:
+            g[...] = u
+        g *= lr
+        theta -= g
+
+
+class RMSprop(Optimizer):
+    """Steps divided by the gradient's recent root mean square (Tieleman and Hinton 2012).
+
+    v ← ρ v + (1 − ρ) g²
+    θ ← θ − α g / (√v + ε)
+    """
+
+    moments = ("v",)
+
+    def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
+        super().__init__(network, lr)
+        self.decay, self.eps = _fraction("decay", decay), _positive("eps", eps)
+
+    def update(self, theta, g, lr, v):
+        v *= self.decay
+        v += (1 - self.decay) * (g * g)
+        g /= v**0.5 + self.eps
+        g *= lr
+        theta -= g
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, Algorithm 1); with `weight_decay`, AdamW (Loshchilov, Hutter 2019).
+
+        m ← β₁ m + (1 − β₁) g                    m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²                   v̂ = v / (1 − β₂ᵗ)
+        θ ← θ − α (m̂ / (√v̂ + ε) + λ θ)
+
+    β₁ = 0.5 is what GANs are usually trained with.
+    """
+
+    moments = ("m", "v")
+
+    def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(network, lr)
+        self.beta1, self.beta2 = _fraction("beta1", betas[0]), _fraction("beta2", betas[1])
+        self.eps = _positive("eps", eps)
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
+        self.weight_decay = weight_decay
+
+    def update(self, theta, g, lr, m, v):
+        m *= self.beta1
+        m += (1 - self.beta1) * g
+        v *= self.beta2
+        g *= g
+        g *= 1 - self.beta2
+        v += g
+
+        root = v**0.5
+        root *= 1 / math.sqrt(1 - self.beta2**self.t)
+        root += self.eps
+        if self.weight_decay:
+            theta *= 1 - lr * self.weight_decay
+        theta -= (m * (lr / (1 - self.beta1**self.t))) / root
+
+
+# --- Averaging -----------------------------------------------------------------------------------
+
+
+class EMA:
+    """A copy of a network whose weights are the exponential moving average of the original's.
+
+        a ← b a + (1 − b) θ,    b = min(decay, (1 + t) / (10 + t))
+
+    The warm-up of b lets the average forget the initial weights. Running statistics are averaged
+    alike. `network` is the copy, in evaluation mode: sample from it.
+    """
+
+    def __init__(self, network: Module, decay=0.999):
+        self.decay = _fraction("decay", decay)
+        self.source = network
+        self.network = network.copy().eval()
+        self.t = 0
+
+    def update(self):
+        """To be called after each of the optimiser's steps."""
+        self.t += 1
+        b = min(self.decay, (1 + self.t) / (10 + self.t))
+        average, theta = self.network.flat().data, self.source.flat().data
+        for block in self.source.flat().backend.blocks(theta.size):
+            average[block] += (1 - b) * (theta[block] - average[block])
+        self.network.flat().updated()
+        sources = self.source.named_buffers().values()
+        for (mine, key), (source, _) in zip(
+            self.network.named_buffers().values(), sources, strict=True
+        ):
+            old = getattr(mine, key)
+            setattr(mine, key, old + (1 - b) * (getattr(source, key) - old))
+
+    def state(self) -> dict:
+        return {"t": self.t} | self.network.state()
+
+    def load_state(self, state: dict):
+        self.network.load_state({key: value for key, value in state.items() if key != "t"})
+        self.t = state["t"]
