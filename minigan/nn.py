@@ -133,17 +133,25 @@ class Module:
             found += child.modules(f"{prefix}.{key}" if prefix else key)
         return found
 
-    def named_parameters(self) -> dict[str, Parameter]:
+    def named_parameters(self, prefix="") -> dict[str, Parameter]:
         """Every parameter by its dotted path, in the order of definition."""
-        return {
-            f"{path}.{key}" if path else key: value
-            for path, module in self.modules()
-            for key, value in vars(module).items()
-            if isinstance(value, Parameter)
-        }
+        found = {}
+        for key, value in vars(self).items():
+            if isinstance(value, Parameter):
+                found[prefix + key] = value
+            elif isinstance(value, Module):
+                found |= value.named_parameters(f"{prefix}{key}.")
+        return found
 
     def parameters(self) -> list[Parameter]:
-        return list(self.named_parameters().values())
+        """Every parameter, in the same order."""
+        found = []
+        for value in vars(self).values():
+            if isinstance(value, Parameter):
+                found.append(value)
+            elif isinstance(value, Module):
+                found += value.parameters()
+        return found
 
     def named_buffers(self) -> dict[str, tuple[Module, str]]:
         """Where every running statistic lives, by its dotted path."""
@@ -155,13 +163,15 @@ class Module:
 
     def flat(self) -> FlatParameters:
         """The one array that holds all parameters; made, and the parameters named, on first use."""
-        named = self.named_parameters()
-        for key, p in named.items():
-            p.node.name = f"{self.name}.{key}" if self.name else key
-        storage = next(iter(named.values())).storage if named else None
-        if storage is not None and storage.parameters == list(named.values()):
-            return storage
-        return FlatParameters(named.values())
+        parameters = self.parameters()
+        if parameters and parameters[0].storage is not None:
+            storage = parameters[0].storage
+            if storage.parameters == parameters:
+                return storage
+        prefix = f"{self.name}." if self.name else ""
+        for key, p in self.named_parameters(prefix).items():
+            p.node.name = key
+        return FlatParameters(parameters)
 
     def train(self, mode=True) -> Module:
         """Sets training behaviour, for all sub-modules too; returns self."""

@@ -209,24 +209,28 @@ class EMA:
 
     def __init__(self, network: Module, decay=0.999):
         self.decay = _fraction("decay", decay)
-        self.source = network
         self.network = network.copy().eval()
         self.t = 0
+        self._flat = self.network.flat(), network.flat()
+        self._buffers = list(
+            zip(
+                self.network.named_buffers().values(),
+                network.named_buffers().values(),
+                strict=True,
+            )
+        )
 
     def update(self):
         """To be called after each of the optimiser's steps."""
         self.t += 1
         b = min(self.decay, (1 + self.t) / (10 + self.t))
-        average, theta = self.network.flat().data, self.source.flat().data
-        for block in self.source.flat().backend.blocks(theta.size):
-            average[block] += (1 - b) * (theta[block] - average[block])
-        self.network.flat().updated()
-        sources = self.source.named_buffers().values()
-        for (mine, key), (source, _) in zip(
-            self.network.named_buffers().values(), sources, strict=True
-        ):
+        average, source = self._flat
+        for block in source.backend.blocks(source.data.size):
+            average.data[block] += (1 - b) * (source.data[block] - average.data[block])
+        average.updated()
+        for (mine, key), (theirs, _) in self._buffers:
             old = getattr(mine, key)
-            setattr(mine, key, old + (1 - b) * (getattr(source, key) - old))
+            setattr(mine, key, old + (1 - b) * (getattr(theirs, key) - old))
 
     def state(self) -> dict:
         return {"t": self.t} | self.network.state()

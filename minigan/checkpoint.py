@@ -1,0 +1,318 @@
+"""Save and resume: everything a run needs to go on, in one file.
+
+A GAN has no loss that tells when to stop, so runs are long, and long runs get interrupted. To go
+on as if nothing had happened takes more than the weights: the optimisers' moments, the step, the
+random generators' states, the loss histories. Each of these is a *part*, any object with
+
+    state() -> dict                   what it must remember, by name
+    load_state(state: dict) -> None   takes such a dict back; arrays in it are on the host
+
+and a checkpoint is a dict of named parts. A value in a state is an array, on any device (NumPy
+scalars count as 0-d arrays), or a JSON value: None, bool, int, float, str, and lists and dicts of
+them. Ints may have any size, as a PCG64 state needs, and floats, NaN and the infinities come back
+exactly. A part whose arrays get longer along axis 0 as the run goes on (a loss history) says so
+with an attribute `growing = True`.
+
+Three promises, each kept by one function below:
+
+- `_write`: whoever looks sees the old file or the new one, whole, even if the process is killed;
+- `_read`: loading runs no code from the file, as a pickle would; the format is safetensors;
+- `load`: every entry is checked before the first part changes, so nothing is half-loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from minigan.backend import backend_of
+
+_MARKER = "minigan checkpoint"
+_VERSION = "1"
+
+_DTYPES = {"bool", "float16", "float32", "float64"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+_JSON_KINDS = {
+    type(None): "null",
+    bool: "a bool",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a dict",
+}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written, read, or loaded into these parts."""
+
+
+def save(path, parts: dict, /, **extra):
+    """Writes the states of `parts`, and the JSON values `extra`, to the file `path`.
+
+    Folders are created. The file that was there is replaced in one instant or, if anything
+    fails, left alone. One process at a time may write to a path.
+
+    Raises CheckpointError for a value that is neither an array nor JSON, or has a dtype that
+    safetensors lacks; OSError if the file cannot be written (disk full, no permission).
+    """
+    path = Path(path)
+    entries = _entries(path, parts)
+    for name, value in extra.items():
+        _check_json(path, f"extra {name!r}", value)
+    arrays = {name: value for name, value in entries.items() if isinstance(value, np.ndarray)}
+    values = {name: value for name, value in entries.items() if name not in arrays}
+    metadata = {
+        "format": _MARKER,
+        "version": _VERSION,
+        "json": json.dumps({"values": values, "extra": extra}),
+    }
+    _write(path, safetensors.numpy.save(arrays, metadata))
+
+
+def load(path, parts: dict, /) -> dict:
+    """Gives each of `parts` its state from the file `path`; returns the `extra` of `save`.
+
+    The parts must have the names, and their current states the entries, shapes and dtypes, that
+    the file has. Arrays handed to `load_state` are host copies that the part may keep.
+
+    Raises CheckpointError, with every part as it was, if the file is missing or damaged, does
+    not fit the parts, or one of the parts refuses its state.
+    """
+    path = Path(path)
+    saved, extra = _read(path)
+    previous = copy.deepcopy(_entries(path, parts))
+    growing = {name for name, part in parts.items() if getattr(part, "growing", False)}
+    _check_fit(path, saved, previous, growing)
+    for position, (name, part) in enumerate(parts.items()):
+        try:
+            part.load_state(_part_state(saved, name))
+        except Exception as error:
+            # The part that raised may have changed in part, so it goes back as well.
+            for changed in list(parts)[: position + 1]:
+                with contextlib.suppress(Exception):
+                    parts[changed].load_state(_part_state(previous, changed))
+            raise CheckpointError(
+                f"{path}: {name} refused its state ({type(error).__name__}: {error}); "
+                "every part is as it was"
+            ) from error
+    return extra
+
+
+def peek(path) -> dict:
+    """The `extra` of the checkpoint at `path`, read without touching any part or array.
+
+    With it a resumed run can rebuild its networks from the options they were made with.
+    Raises CheckpointError as `load` does for a file that is missing or damaged.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        return _parse(path, file.metadata())["extra"]
+
+
+def _entries(path: Path, parts: dict) -> dict:
+    """All states in one dict by "part/key": C-contiguous host arrays and JSON values."""
+    entries = {}
+    for part_name, part in parts.items():
+        if "/" in part_name:
+            raise CheckpointError(f"{path}: part name {part_name!r} may not contain '/'")
+        for key, value in part.state().items():
+            name = f"{part_name}/{key}"
+            if type(value) in _JSON_KINDS:
+                _check_json(path, name, value)
+                entries[name] = value
+            else:
+                entries[name] = _host_array(path, name, value)
+    return entries
+
+
+def _host_array(path: Path, name: str, value) -> np.ndarray:
+    """`value` in host memory, in the one layout that safetensors writes as it is meant.
+
+    safetensors copies an array's memory from its start and never looks at its strides: a
+    transposed array would come back with its elements in another order.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value)
+    else:
+        try:
+            array = backend_of(value).to_numpy(value)
+        except TypeError:
+            raise CheckpointError(
+                f"{path}: {name} is a {type(value).__name__}, expected an array or a JSON value"
+            ) from None
+    if array.dtype.name not in _DTYPES:
+        raise CheckpointError(
+            f"{path}: {name} has dtype {array.dtype}, expected bool, an integer or a float "
+            "of at most 64 bits"
+        )
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def _check_json(path: Path, name: str, value):
+    """CheckpointError unless `value` comes back from JSON as the very same value.
+
+    Exact types only: JSON would turn a tuple into a list and the key 1 into "1" in silence.
+    """
+    if type(value) not in _JSON_KINDS:
+        raise CheckpointError(
+            f"{path}: {name} holds a {type(value).__name__}, expected a JSON value "
+            "(None, bool, int, float, str, list or dict)"
+        )
+    if type(value) is list:
+        for item in value:
+            _check_json(path, name, item)
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise CheckpointError(f"{path}: {name} has the key {key!r}, expected a string")
+            _check_json(path, name, item)
+
+
+def _write(path: Path, data: bytes):
+    """Puts `data` at `path` in one instant: under another name first, then renamed.
+
+    The file is synced before the rename, or a power failure could leave the new name on a file
+    whose contents never reached the disk; the folder after it, so that the rename lasts.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _remove_leftovers(path: Path):
+    """Removes what a process that was killed while it saved to `path` left behind."""
+    leftover = re.compile(re.escape(f".{path.name}.tmp-") + r"\d+")
+    for neighbour in path.parent.iterdir():
+        if leftover.fullmatch(neighbour.name):
+            neighbour.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path):
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some file systems refuse to sync a folder. Either file that a crash can then leave
+        # under the name is whole, so this is no reason to call the save a failure.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> tuple[dict, dict]:
+    """The entries of a checkpoint (writable host arrays and JSON values) and its extra."""
+    with _open(path) as file:
+        content = _parse(path, file.metadata())
+        names = file.keys()
+        try:
+            arrays = {name: np.array(file.get_tensor(name)) for name in names}
+        except TypeError as error:
+            raise CheckpointError(f"{path}: has a dtype that NumPy lacks ({error})") from error
+    return arrays | content["values"], content["extra"]
+
+
+@contextlib.contextmanager
+def _open(path: Path):
+    """The safetensors file at `path`, once for header and arrays: they are of the same save."""
+    try:
+        if path.is_dir():
+            raise CheckpointError(f"{path}: a folder, expected a checkpoint file")
+        with safetensors.safe_open(path, framework="numpy") as file:
+            yield file
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({error}); it was cut short, or is no checkpoint"
+        ) from error
+
+
+def _parse(path: Path, metadata: dict | None) -> dict:
+    """The JSON values of a checkpoint, {"values": …, "extra": …}, from its metadata."""
+    metadata = metadata or {}
+    if metadata.get("format") != _MARKER:
+        raise CheckpointError(f"{path}: a safetensors file, but not one that minigan wrote")
+    version = metadata.get("version")
+    if version != _VERSION:
+        raise CheckpointError(
+            f"{path}: has format version {version}, this minigan reads version {_VERSION}; "
+            "load it with the minigan that wrote it"
+        )
+    try:
+        content = json.loads(metadata["json"])
+        return {"values": dict(content["values"]), "extra": dict(content["extra"])}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its JSON values are damaged ({error})") from error
+
+
+def _part_state(entries: dict, part_name: str) -> dict:
+    prefix = part_name + "/"
+    return {
+        name.removeprefix(prefix): value
+        for name, value in entries.items()
+        if name.startswith(prefix)
+    }
+
+
+def _check_fit(path: Path, saved: dict, expected: dict, growing: set):
+    """CheckpointError with the first entry of `saved` that is not as `expected`, if any."""
+    problems = [
+        f"has no entry {name}, expected {_describe(value)}"
+        for name, value in expected.items()
+        if name not in saved
+    ]
+    for name, value in saved.items():
+        if name not in expected:
+            problems.append(f"has an entry {name}, {_describe(value)}, which no part expects")
+        elif problem := _misfit(value, expected[name], name.partition("/")[0] in growing):
+            problems.append(f"{name} {problem}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(f"{path}: {problems[0]}{more}")
+
+
+def _misfit(saved, expected, growing: bool) -> str | None:
+    """What is wrong with a saved value where one like `expected` should be, or None.
+
+    None in a state says "not yet", so it may stand where any other JSON value does.
+    """
+    if not (isinstance(saved, np.ndarray) and isinstance(expected, np.ndarray)):
+        kinds = _describe(saved), _describe(expected)
+        either_is_array = isinstance(saved, np.ndarray) or isinstance(expected, np.ndarray)
+        if kinds[0] == kinds[1] or ("null" in kinds and not either_is_array):
+            return None
+        return f"is {kinds[0]}, expected {kinds[1]}"
+    if saved.dtype != expected.dtype:
+        return f"has dtype {saved.dtype}, expected {expected.dtype}"
+    grown = growing and saved.ndim == expected.ndim and saved.shape[1:] == expected.shape[1:]
+    if saved.shape != expected.shape and not grown:
+        return f"has shape {saved.shape}, expected {expected.shape}"
+    return None
+
+
+def _describe(value) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    return _JSON_KINDS[type(value)]

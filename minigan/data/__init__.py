@@ -1,0 +1,87 @@
+"""Data: real images, drawn digits, toy densities, and the batches a training loop takes.
+
+`choose` is what stands behind the examples' option `--data`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minigan.data.dataset import Batches, Dataset, to_bytes, to_unit
+from minigan.data.digits import drawn_digits
+from minigan.data.folder import load_folder
+from minigan.data.idx import DataError, parse_idx, read_idx
+from minigan.data.mnist import COLLECTIONS, DownloadError, load
+from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
+
+__all__ = [
+    "Batches",
+    "DataError",
+    "Dataset",
+    "DownloadError",
+    "Gaussian",
+    "GaussianMixture1D",
+    "GaussianModes",
+    "Grid",
+    "Ring",
+    "Spiral",
+    "choose",
+    "drawn_digits",
+    "load",
+    "load_folder",
+    "parse_idx",
+    "read_idx",
+    "to_bytes",
+    "to_unit",
+]
+
+DRAWN = {"train": (60_000, 0), "test": (10_000, 1)}  # how many digits of which seed
+
+
+def choose(
+    data: str | None = None, *, split: str = "train", size: int = 28, progress: bool = True
+) -> tuple[Dataset, str | None]:
+    """The data set that the option `--data` means, and a notice to print, if there is one.
+
+    data    "mnist" or "fashion-mnist": that set, from MINIGAN_DATA, the cache or the network
+            "digits": the drawn digits
+            a folder that holds `mnist/` or `fashion-mnist/`: that set; if both, MNIST
+            any other folder: the image files in it, all of them for training
+            None: MNIST as by name; or, with a notice, drawn digits if no mirror can be reached
+    split   "train" or "test"
+    size    pixels, the side to which a folder's images are resized; the others are 28 × 28
+
+    DataError if what was asked for cannot be had. (A folder called "mnist" is "./mnist".)
+    """
+    if split not in DRAWN:
+        raise ValueError(f"split {split!r}: wanted train or test")
+    if data is None:
+        return _mnist_or_digits(split, progress)
+    if data == "digits":
+        return drawn_digits(*DRAWN[split]), None
+    if data in COLLECTIONS:
+        return load(data, split=split, progress=progress), None
+    return _from_folder(Path(data), split, size, progress), None
+
+
+def _mnist_or_digits(split: str, progress: bool) -> tuple[Dataset, str | None]:
+    try:
+        return load("mnist", split=split, progress=progress), None
+    except DownloadError as error:
+        notice = (
+            f"MNIST could not be reached ({error.reason}): drawn digits are used instead;"
+            " --data FOLDER names the folder that holds mnist/"
+        )
+        return drawn_digits(*DRAWN[split]), notice
+
+
+def _from_folder(folder: Path, split: str, size: int, progress: bool) -> Dataset:
+    if not folder.is_dir():
+        names = ", ".join((*COLLECTIONS, "digits"))
+        raise DataError(f"--data {folder}: no such folder, and none of the names {names}")
+    for name in COLLECTIONS:
+        if (folder / name).is_dir():
+            return load(name, folder, split, progress=progress)
+    if split == "test":
+        raise DataError(f"--data {folder}: a folder of images has no test split")
+    return load_folder(folder, size, progress)

@@ -1,0 +1,127 @@
+"""Labelled images, and the batches that a training loop takes from them.
+
+Images are kept as bytes (0 … 255), a quarter of what floats would take, and become float32 in
+[−1, 1], the range of tanh, when a batch is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minigan.backend import Backend, backend_of, cpu
+from minigan.data.idx import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with their labels, in host memory.
+
+    `images` is uint8 (n, h, w, c) with n ≥ 1; `labels` is int64 (n,), indices into `classes`, or
+    None where the images have none. DataError for anything else.
+    """
+
+    name: str
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        _check_images(self.name, self.images)
+        if self.labels is not None:
+            _check_labels(self.name, self.labels, len(self.images), len(self.classes))
+
+    def __len__(self):
+        return len(self.images)
+
+
+def _check_images(name, images):
+    got = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        raise DataError(f"{name}: images are {got}, wanted a uint8 array (n, h, w, c)")
+    if 0 in images.shape:
+        raise DataError(f"{name}: images are {got}, wanted no size to be 0")
+
+
+def _check_labels(name, labels, images: int, classes: int):
+    got = f"{labels.dtype} {labels.shape}" if isinstance(labels, np.ndarray) else type(labels)
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != (images,):
+        raise DataError(f"{name}: labels are {got}, wanted an int64 array ({images},)")
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= classes:
+        raise DataError(f"{name}: labels run from {low} to {high}, but there are {classes} classes")
+
+
+def to_unit(images):
+    """Bytes to what a network sees: uint8 images on any device to float32 in [−1, 1]."""
+    unit = images.astype("float32")
+    unit /= 127.5
+    unit -= 1
+    return unit
+
+
+def to_bytes(images):
+    """What a network draws to bytes, the inverse of `to_unit`: float images to uint8.
+
+    Rounds to the nearest byte and clips what lies outside [−1, 1]. ValueError if a pixel is NaN or
+    infinite: a network that has diverged should not look like one that draws grey.
+    """
+    xp = backend_of(images).xp
+    if not xp.isfinite(images).all():
+        raise ValueError(f"to_bytes: NaN or infinity among the pixels of {images.shape}")
+    return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype("uint8")
+
+
+class Batches:
+    """Shuffled batches as a pure function of (seed, step).
+
+    There is no position to save and none to restore: step 1000 of a resumed run draws the very
+    images that step 1000 of the uninterrupted run drew, bit for bit. Each epoch is one permutation
+    of all images, made from (seed, epoch) alone; what is left over at its end is dropped, so that
+    every batch has the same size.
+
+    data      a `Dataset`, or its uint8 images (n, h, w, c)
+    size      images in a batch; ValueError unless 1 ≤ size ≤ n
+    seed      an int ≥ 0
+    backend   the device to keep the images on; they are sent there once, as bytes
+    """
+
+    def __init__(self, data, size: int, seed: int, backend: Backend = cpu):
+        dataset = data if isinstance(data, Dataset) else Dataset("images", data)
+        if not 1 <= size <= len(dataset):
+            raise ValueError(f"batch size {size}: wanted 1 to {len(dataset)}, the images there are")
+        self.size, self.seed, self.backend = size, seed, backend
+        self._images = backend.asarray(dataset.images)
+        self._labels = None if dataset.labels is None else backend.asarray(dataset.labels)
+        self._epoch, self._order = None, None
+
+    def __len__(self):
+        """How many batches make an epoch."""
+        return len(self._images) // self.size
+
+    def __getitem__(self, step: int):
+        return self.at(step)
+
+    # Steps go on without end, so a `for` over the batches would never come back.
+    __iter__ = None
+
+    def at(self, step: int):
+        """The images of `step` = 0, 1, 2 …: float32 (size, h, w, c) in [−1, 1] on the device."""
+        return to_unit(self._images.take(self._indices(step), axis=0))
+
+    def labels_at(self, step: int):
+        """The labels of the images of `step`, int64 (size,). ValueError if there are none."""
+        if self._labels is None:
+            raise ValueError("labels_at: these images have no labels")
+        return self._labels.take(self._indices(step))
+
+    def _indices(self, step: int):
+        if step < 0:
+            raise ValueError(f"batch of step {step}: steps count from 0")
+        epoch, batch = divmod(step, len(self))
+        if epoch != self._epoch:  # kept for speed alone: it could be drawn anew at any time
+            # NumPy ignores a seed's trailing zeros: [seed, 0] would be the plain seed's stream.
+            generator = self.backend.generator([self.seed, 1 + epoch])
+            self._epoch, self._order = epoch, generator.permutation(len(self._images))
+        return self._order[batch * self.size : (batch + 1) * self.size]

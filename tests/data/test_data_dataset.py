@@ -1,0 +1,135 @@
+"""Datasets that check themselves, and batches that depend on (seed, step) and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigan.backend import cpu
+from minigan.data import Batches, DataError, Dataset, to_bytes, to_unit
+
+
+def numbered(n):
+    """Images of one pixel whose two channels spell the image's number; labels are its last bit."""
+    numbers = np.arange(n)
+    images = np.stack([numbers // 256, numbers % 256], axis=1).astype(np.uint8)
+    return Dataset("numbered", images.reshape(n, 1, 1, 2), numbers % 2, ("even", "odd"))
+
+
+def numbers_in(batch):
+    high, low = np.rint((batch.reshape(-1, 2).T + 1) * 127.5).astype(int)
+    return (high * 256 + low).tolist()
+
+
+sizes = st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
+
+
+@given(sizes, st.integers(0, 2**40), st.integers(0, 3))
+def test_an_epoch_shows_no_image_twice(n_and_size, seed, epoch):
+    n, size = n_and_size
+    batches = Batches(numbered(n), size, seed)
+    assert len(batches) == n // size
+    steps = range(epoch * len(batches), (epoch + 1) * len(batches))
+    seen = [number for step in steps for number in numbers_in(batches[step])]
+    assert len(seen) == len(set(seen)) == len(batches) * size
+    assert set(seen) <= set(range(n))
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(0, 50))
+def test_a_batch_does_not_depend_on_what_was_asked_before(history, step):
+    used, fresh = Batches(numbered(20), 6, seed=3), Batches(numbered(20), 6, seed=3)
+    for earlier in history:
+        used.at(earlier)
+    assert np.array_equal(used[step], fresh[step])
+    assert np.array_equal(used.labels_at(step), fresh.labels_at(step))
+
+
+def test_epochs_and_seeds_differ_in_their_order():
+    batches, other = Batches(numbered(500), 500, seed=0), Batches(numbered(500), 500, seed=1)
+    orders = [numbers_in(batches[0]), numbers_in(batches[1]), numbers_in(other[0])]
+    assert all(sorted(order) == list(range(500)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_batches_are_float32_in_the_unit_range_and_labelled():
+    batches = Batches(numbered(300), 300, seed=5)
+    images, labels = batches[0], batches.labels_at(0)
+    assert images.dtype == np.float32 and images.shape == (300, 1, 1, 2)
+    assert images.min() == -1 and images.max() == 1
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [number % 2 for number in numbers_in(images)]
+
+
+def test_images_are_uploaded_once(monkeypatch):
+    uploads = []
+
+    class Counting(type(cpu)):
+        def asarray(self, values, dtype=None):
+            uploads.append(values)
+            return super().asarray(values, dtype)
+
+    images = numbered(8).images
+    batches = Batches(images, 4, 0, Counting())
+    for step in range(6):
+        batches.at(step)
+    assert len(uploads) == 1 and uploads[0] is images
+
+
+def test_mistakes_with_batches():
+    data = numbered(5)
+    for size in (0, -1, 6):
+        with pytest.raises(ValueError, match=f"batch size {size}: wanted 1 to 5"):
+            Batches(data, size, 0)
+    with pytest.raises(ValueError, match="steps count from 0"):
+        Batches(data, 2, 0).at(-1)
+    with pytest.raises(ValueError, match="no labels"):
+        Batches(data.images, 2, 0).labels_at(0)
+    with pytest.raises(TypeError):
+        iter(Batches(data, 2, 0))
+
+
+def test_bytes_and_units_are_inverse():
+    every_byte = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    unit = to_unit(every_byte)
+    assert unit.dtype == np.float32
+    assert np.allclose(unit.ravel(), np.linspace(-1, 1, 256), atol=1e-6)
+    for dtype in (np.float32, np.float64):
+        back = to_bytes(unit.astype(dtype))
+        assert back.dtype == np.uint8 and np.array_equal(back, every_byte)
+
+
+def test_to_bytes_rounds_clips_and_refuses():
+    values = np.array([-7, -1, -0.9999, 0.0039, 1, 7], np.float32)
+    assert to_bytes(values).tolist() == [0, 0, 0, 128, 255, 255]
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            to_bytes(np.array([0, bad], np.float32))
+
+
+IMAGES = np.zeros((3, 2, 2, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "complaint"),
+    [
+        (IMAGES.astype(np.float32), None, "images are float32"),
+        (IMAGES[..., 0], None, r"images are uint8 \(3, 2, 2\)"),
+        (IMAGES.tolist(), None, "images are .*list"),
+        (IMAGES[:0], None, "wanted no size to be 0"),
+        (IMAGES, np.zeros(2, np.int64), r"labels are int64 \(2,\)"),
+        (IMAGES, np.zeros(3, np.int32), "labels are int32"),
+        (IMAGES, [0, 0, 0], "labels are .*list"),
+        (IMAGES, np.array([0, 1, 2]), "from 0 to 2, but there are 2 classes"),
+        (IMAGES, np.array([0, -1, 1]), "from -1 to 1"),
+    ],
+)
+def test_a_dataset_refuses_what_it_is_not(images, labels, complaint):
+    with pytest.raises(DataError, match=complaint):
+        Dataset("x", images, labels, ("a", "b"))
+
+
+def test_a_dataset_is_frozen():
+    data = numbered(3)
+    assert len(data) == 3
+    with pytest.raises(AttributeError):
+        data.name = "other"
