@@ -94,7 +94,9 @@ def main(argv=None):
             average.update()
 
             record.add(d.loss, g.loss, d.real, g.fake)
-            progress.advance(summary(record) if step % 100 == 99 else None)
+            progress.advance()
+            if step % 100 == 99:
+                progress.show(summary(record))
             if interrupted:
                 break
 
@@ -131,7 +133,7 @@ class Picture:
         self.centre, self.scale = centre, scale
         # Early frames lie closer together: that is when most happens.
         share = np.linspace(0, 1, args.frames + 1)[:-1] if args.frames else np.array([])
-        self.moments = set((share**2 * args.steps).astype(int).tolist())
+        self.moments = set((share**3 * args.steps).astype(int).tolist())
         self.frames = []
         reach = 4.5 * args.std
         self.x = np.linspace(args.mean - reach, args.mean + reach, 301)

@@ -58,7 +58,7 @@ class Generator:
     def uniform(self, shape, low=0.0, high=1.0, dtype="float32"):
         """Samples uniform on [low, high), an array of `shape` in float32 or float64."""
         unit = self._numpy.random(shape, dtype=np.dtype(dtype).type)
-        return unit * (high - low) + low
+        return unit * float(high - low) + float(low)
 
     def integers(self, low, high, shape):
         """int64 samples uniform on {low, …, high − 1}, an array of `shape`."""
@@ -212,7 +212,7 @@ class Backend:
 
 def _leading_axes(x, axis) -> int:
     """How many axes a sum runs over if it is the first ones of a large float array, else 0."""
-    if axis is None or x.ndim < 2 or x.dtype.kind != "f" or not x.flags.c_contiguous:
+    if axis is None or x.ndim < 2 or x.dtype.kind != "f" or not (x.size and x.flags.c_contiguous):
         return 0
     axes = sorted(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
     return len(axes) if axes == list(range(len(axes))) and len(axes) < x.ndim else 0
@@ -243,7 +243,7 @@ _keep_freed_memory()
 cpu = Backend()
 
 # Reductions on the CPU return NumPy scalars, which count as 0-d arrays everywhere in minigan.
-_SCALARS = (np.float32, np.float64, np.bool_, np.int32, np.int64, np.uint8)
+_SCALARS = (np.float32, np.float64, np.bool_, np.int32, np.int64, np.uint8, np.uint64)
 _BACKEND_OF_TYPE = dict.fromkeys((np.ndarray, *_SCALARS), cpu)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan import checkpoint
+from minigan.adversarial import LOST, diagnose
 from minigan.backend import DeviceError
 from minigan.checkpoint import CheckpointError
 from minigan.data import DataError
@@ -33,14 +34,20 @@ _FREE_ON_RESUME = ("steps", "epochs", "out", "resume", "data", "device")
 # --- Options -------------------------------------------------------------------------------------
 
 
-def parser(description, *, steps, out, resumable=False) -> argparse.ArgumentParser:
-    """A parser with the options that every example has; `steps` and `out` are their defaults."""
+def parser(description, *, steps, out, epochs=False, resumable=False) -> argparse.ArgumentParser:
+    """A parser with the options that every example has; `steps` and `out` are their defaults.
+
+    epochs: also offer --epochs. resumable: also offer --resume.
+    """
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     p.add_argument("--device", default="cpu", help="cpu or cuda")
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
-    p.add_argument("--steps", type=whole(1), default=steps, help="training steps")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
+    if epochs:
+        length.add_argument("--epochs", type=whole(1), help="passes over the data, not --steps")
     p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
     if resumable:
         p.add_argument(
@@ -83,27 +90,39 @@ def _number(kind, fits, wanted):
 
 
 def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
-    """The options; of a resumed run, those that its checkpoint holds where none are given.
+    """The options; of a resumed run, those of its checkpoint where none are given.
 
-    `args.resume` is then the checkpoint's path, and None in a run from the start. An option that
-    contradicts the checkpoint is an error, unless it is one that may change (steps, out, data).
+    `args.resume` is then the checkpoint's path, and `args.out` its folder unless given; in a run
+    from the start, `args.resume` is None. CheckpointError if an option contradicts the
+    checkpoint, unless it is one that may change (steps, out, data, device).
     """
     args = p.parse_args(argv)
-    resume = getattr(args, "resume", None)
-    if resume is None:
+    if getattr(args, "resume", None) is None:
         return args
-    path = args.out / CHECKPOINT if resume == Path() else resume
+    path = args.out / CHECKPOINT if args.resume == Path() else args.resume
     saved = checkpoint.peek(path).get("options", {})
-    p.set_defaults(**{key: value for key, value in saved.items() if key not in ("out", "resume")})
-    args = p.parse_args(argv)
-    for key, value in saved.items():
-        if key not in _FREE_ON_RESUME and getattr(args, key) != value:
+    given = _given(p, argv)
+    for key, value in given.items():
+        if key not in _FREE_ON_RESUME and key in saved and value != saved[key]:
+            option = "--" + key.replace("_", "-")
             raise CheckpointError(
-                f"{path} was made with --{key} {value}; --{key} {getattr(args, key)} does not "
-                "continue it: leave the option out, or start a new run without --resume"
+                f"{path} was made with {option} {saved[key]}, which {option} {value} does not "
+                "continue: leave the option out, or start a new run without --resume"
             )
-    args.resume = path
-    return args
+    if "steps" in given:
+        saved.pop("epochs", None)
+    options = vars(args) | saved | given | {"out": given.get("out", path.parent), "resume": path}
+    return argparse.Namespace(**options)
+
+
+def _given(p: argparse.ArgumentParser, argv) -> dict:
+    """The options that stand on the command line, without the defaults of the others."""
+    defaults = vars(p.parse_args([]))
+    unset = object()
+    p.set_defaults(**dict.fromkeys(defaults, unset))
+    given = {key: value for key, value in vars(p.parse_args(argv)).items() if value is not unset}
+    p.set_defaults(**defaults)
+    return given
 
 
 def saved_options(args: argparse.Namespace) -> dict:
@@ -111,7 +130,7 @@ def saved_options(args: argparse.Namespace) -> dict:
     return {
         key: str(value) if isinstance(value, Path) else value
         for key, value in vars(args).items()
-        if key != "resume"
+        if key not in ("out", "resume")
     }
 
 
@@ -191,11 +210,13 @@ class Progress:
     def __exit__(self, *exception):
         self._bar.close()
 
-    def advance(self, text=None):
-        """One step further; `text`, where given, is shown behind the bar from now on."""
-        if text is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+    def advance(self):
+        """One step further."""
         self._bar.update()
+
+    def show(self, text):
+        """Shows `text` behind the bar from now on."""
+        self._bar.set_postfix_str(text, refresh=False)
 
     def say(self, line):
         """A line of text above the bar."""
@@ -237,6 +258,10 @@ class Record:
         """One column, a value per step."""
         return self.rows()[:, self.columns.index(column)]
 
+    def by_name(self) -> dict[str, np.ndarray]:
+        """All columns."""
+        return {column: self[column] for column in self.columns}
+
     def latest(self, steps=20) -> dict[str, float]:
         """The mean of each column over the last `steps` rows."""
         recent = self.rows()[-steps:].mean(axis=0)
@@ -249,15 +274,40 @@ class Record:
         self._rows, self._pending = state["rows"], []
 
 
-class Stopwatch:
-    """Things per second, over the last few seconds."""
+class Monitor:
+    """Looks at a run every so many steps: the numbers behind the bar, and signs of trouble.
 
-    def __init__(self):
-        self._marks = [(time.perf_counter(), 0)]
+    record: with the columns loss_d, loss_g, d_real, d_fake_before and d_fake_after.
+    Between two looks nothing waits for the device.
+    """
 
-    def rate(self, done) -> float:
-        """The current rate, when `done` things have been done in all since the start."""
-        now = time.perf_counter()
-        self._marks = [*self._marks[-9:], (now, done)]
-        then, before = self._marks[0]
-        return (done - before) / max(now - then, 1e-9)
+    def __init__(self, progress: Progress, record: Record, objective, batch):
+        self.progress, self.record, self.objective = progress, record, objective
+        self._batch = batch
+        self._looked = time.perf_counter(), len(record)
+        self._said = set()
+
+    def look(self, step, fake: Tensor) -> bool:
+        """Shows the latest numbers; says once, in words, what is wrong; False if all is lost.
+
+        fake: the last batch that G generated, (n, …).
+        """
+        now = self.record.latest(20)
+        self.progress.show(
+            f"loss D {now['loss_d']:.2f} G {now['loss_g']:.2f}, D(x) {now['d_real']:.2f}, "
+            f"D(G(z)) {now['d_fake_before']:.2f} -> {now['d_fake_after']:.2f}, "
+            f"{self._images_per_second():,.0f} img/s"
+        )
+        spread = float(fake.data.std(axis=0).mean())
+        calm = self.record.latest(100)
+        scores = (calm["d_real"], calm["d_fake_before"]) if self.objective.probabilistic else None
+        healthy = all(map(math.isfinite, (*now.values(), spread)))
+        trouble = diagnose(spread, scores) if healthy else LOST
+        if trouble and trouble not in self._said:
+            self._said.add(trouble)
+            self.progress.say(f"step {step}: {trouble}")
+        return healthy
+
+    def _images_per_second(self) -> float:
+        (then, before), self._looked = self._looked, (time.perf_counter(), len(self.record))
+        return (self._looked[1] - before) * self._batch / max(self._looked[0] - then, 1e-9)

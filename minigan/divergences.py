@@ -34,9 +34,9 @@ def wasserstein1_to_quantiles(samples, quantile) -> float:
 def pushforward_density(edges, g_of_z, mass) -> np.ndarray:
     """The density of G(z) on the line, averaged over each cell between `edges`.
 
-    g_of_z (m,) are G's values along a grid of z, `mass` (m − 1,) the probabilities of its intervals;
+    g_of_z: (m,), G along a grid of z; mass: (m − 1,), the probability of each interval of it.
     G is taken as linear in between, so an interval's mass spreads evenly over [G(zᵢ), G(zᵢ₊₁)].
-    edges (k + 1,), ascending; returns (k,). No sampling noise, unlike a histogram.
+    edges: (k + 1,), ascending. Returns (k,), without a histogram's sampling noise.
     """
     low = np.minimum(g_of_z[:-1], g_of_z[1:])
     width = np.maximum(np.abs(np.diff(g_of_z)), 1e-12)

@@ -148,7 +148,7 @@ def clip(x, low, high):
 def maximum(a, b):
     """The larger of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("maximum", a, b)
-    like = a if isinstance(b.data, (int, float)) else b
+    like = a if type(b.data) in (int, float) else b
 
     def wins(x, y):
         return Tensor((x.data > y.data) * 0.5 + (x.data >= y.data) * 0.5).astype(like.dtype)
@@ -170,7 +170,7 @@ def where(condition, a, b):
     """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
     condition = raw(condition)
     a, b = operands("where", a, b)
-    like = a if isinstance(b.data, (int, float)) else b
+    like = a if type(b.data) in (int, float) else b
     asarray = like.backend.asarray
     data = like.backend.xp.where(
         condition, asarray(a.data, like.dtype), asarray(b.data, like.dtype)

@@ -13,9 +13,13 @@ from minigan.tensor import Tensor, grad, mean, sum, tensor
 
 
 class Objective:
-    """One objective: two functions from D's outputs (any shape) to a scalar tensor."""
+    """One objective: two functions from D's outputs (any shape) to a scalar tensor.
+
+    `probabilistic` says whether D's outputs are logits, of the probability of being real.
+    """
 
     name = ""
+    probabilistic = False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss, given its outputs for real and for generated samples."""
@@ -26,8 +30,8 @@ class Objective:
         raise NotImplementedError
 
     def score(self, output: Tensor) -> Tensor:
-        """What D says in words: the probability that its input is real, where it has one."""
-        return F.sigmoid(output)
+        """D's verdict in its own units: a probability where D's outputs are logits."""
+        return F.sigmoid(output) if self.probabilistic else output
 
 
 def binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
@@ -48,6 +52,7 @@ class Minimax(Objective):
     """
 
     name = "minimax"
+    probabilistic = True
 
     def __init__(self, real_label=1.0):
         if not 0 < real_label <= 1:
@@ -94,9 +99,6 @@ class LeastSquares(Objective):
     def generator(self, fake):
         return 0.5 * mean((fake - 1.0) ** 2)
 
-    def score(self, output):
-        return output
-
 
 class Hinge(Objective):
     """Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17.
@@ -114,9 +116,6 @@ class Hinge(Objective):
     def generator(self, fake):
         return -mean(fake)
 
-    def score(self, output):
-        return output
-
 
 class Wasserstein(Objective):
     """Arjovsky et al. 2017: the critic's gap, W₁(p_d, p_g) if the critic is 1-Lipschitz.
@@ -133,9 +132,6 @@ class Wasserstein(Objective):
 
     def generator(self, fake):
         return -mean(fake)
-
-    def score(self, output):
-        return output
 
 
 OBJECTIVES = {

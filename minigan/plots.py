@@ -108,6 +108,48 @@ def save_gif(path, frames, seconds_per_frame=0.1, hold_last=2.0, max_colors=64) 
     )
 
 
+class Film:
+    """The frames of an animation that grows while a run trains, and survives being resumed.
+
+    A checkpoint part (see checkpoint.py). It keeps at most `capacity` frames: when it is full,
+    every other one goes, and from then on only every other one is taken, so that a long run
+    makes no longer a film than a short one.
+    """
+
+    growing = True
+
+    def __init__(self, first: np.ndarray, capacity: int = 60):
+        _check_pixels(first)
+        self._frames = [first]
+        self._capacity = capacity
+        self._taken, self._stride = 0, 1
+
+    def __len__(self):
+        return len(self._frames)
+
+    def add(self, pixels: np.ndarray):
+        """The next frame: uint8 pixels (height, width, 3) of the first frame's shape."""
+        _check_shape("Film: frame", pixels, self._frames[0].shape)
+        self._taken += 1
+        if self._taken % self._stride:
+            return
+        self._frames.append(pixels)
+        if len(self._frames) > self._capacity:
+            self._frames = self._frames[::2]
+            self._stride *= 2
+
+    def save_gif(self, path, seconds_per_frame=0.2) -> Path:
+        """Writes the film so far; see the function `save_gif`."""
+        return save_gif(path, self._frames, seconds_per_frame)
+
+    def state(self) -> dict:
+        return {"frames": np.stack(self._frames), "taken": self._taken, "stride": self._stride}
+
+    def load_state(self, state: dict):
+        self._frames = list(state["frames"])
+        self._taken, self._stride = state["taken"], state["stride"]
+
+
 def _with_shared_palette(frames, max_colors) -> list[Image.Image]:
     """The frames in one palette, or what stands still would flicker as its colour changes.
 
@@ -194,8 +236,8 @@ def sample_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 _PROBABILITIES = {
     "d_real": ("$D(x)$", P_DATA, "-"),
-    "d_fake_before": ("$D(G(z))$ before", P_G, "-"),
-    "d_fake_after": ("$D(G(z))$ after G's step", D_STAR, "--"),
+    "d_fake_before": ("$D(G(z))$ before D's step", P_G, "-"),
+    "d_fake_after": ("$D(G(z))$ after D's step", D_STAR, "--"),
 }
 
 
@@ -204,7 +246,7 @@ def loss_curves(history: dict, steps: np.ndarray, title: str = "") -> Figure:
 
     `history` holds arrays of shape (n,), one value for each of `steps`: "loss_d" and "loss_g",
     and any of the probabilities "d_real" = D(x), "d_fake_before" and "d_fake_after" = D(G(z))
-    either side of the generator's step, for a second panel. Other names are ignored. The losses
+    before and after the discriminator's step, for a second panel. Other names are ignored. The losses
     get a log axis, or a linear one if any is zero or negative, as Wasserstein losses are.
 
     Values that are not finite, as from a run that failed, leave gaps. ValueError for a missing

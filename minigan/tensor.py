@@ -631,7 +631,7 @@ def reshape(x, shape):
 
 def transpose(x, axes=None):
     """The axes permuted to the order `axes`; reversed by default."""
-    axes = tuple(a % x.ndim for a in axes) if axes else tuple(range(x.ndim))[::-1]
+    axes = tuple(a + x.ndim if a < 0 else a for a in axes) if axes else tuple(range(x.ndim))[::-1]
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} do not permute shape {x.shape}")
     inverse = tuple(axes.index(i) for i in range(x.ndim))
