@@ -35,7 +35,6 @@ from minigan import (
     optim,
     plots,
 )
-from minigan.checkpoint import CheckpointError
 from minigan.models import dcgan_discriminator, dcgan_generator
 
 
@@ -68,11 +67,12 @@ def main(argv=None):
     dataset, notice = data.choose(args.data, size=args.size)
     if notice:
         print(notice)
-    batches = data.Batches(dataset, args.batch, args.seed, backend)
+    with cli.building():
+        batches = data.Batches(dataset, args.batch, args.seed, backend)
+        run = Run(args, backend, dataset)
+    cli.make_folder(args.out)
     steps = args.epochs * len(batches) if args.epochs else args.steps
-
-    run = Run(args, backend, dataset)
-    start = run.resume(steps) if args.resume else 0
+    start = run.resume() if args.resume else 0
     G, D, noise, objective = run.G, run.D, run.noise, run.objective
     done, began, healthy = start, time.perf_counter(), True
     with cli.Interrupt() as interrupted, cli.Progress(steps, start) as progress:
@@ -103,6 +103,8 @@ def main(argv=None):
     run.finish()
     seconds = time.perf_counter() - began
     print(f"{done:,} steps on {dataset.name}, {seconds:.0f} s; pictures and checkpoint: {args.out}")
+    if start >= steps:
+        print(f"{start:,} steps were done already: ask for more with --steps")
     if interrupted and done < steps:
         print("interrupted and saved: go on with --resume")
     return 1 if not healthy else 130 if interrupted else 0
@@ -147,14 +149,9 @@ class Run:
         options = cli.saved_options(self.args)
         checkpoint.save(self.args.out / cli.CHECKPOINT, self.parts, step=step, options=options)
 
-    def resume(self, steps) -> int:
+    def resume(self) -> int:
         """Loads the checkpoint; returns its step."""
-        step = checkpoint.load(self.args.resume, self.parts)["step"]
-        if step >= steps:
-            raise CheckpointError(
-                f"{self.args.resume}: {step} steps are done already; ask for more with --steps"
-            )
-        return step
+        return checkpoint.load(self.args.resume, self.parts)["step"]
 
     def finish(self):
         """Draws the losses and the film."""

@@ -64,6 +64,7 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     backend = get_backend(args.device)
+    cli.make_folder(args.out)
     weights, noise = backend.generator(args.seed).spawn(2)
     data = Gaussian(args.mean, args.std)
 

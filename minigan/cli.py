@@ -8,7 +8,9 @@ options from its checkpoint.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import os
 import signal
 import sys
 import threading
@@ -134,11 +136,31 @@ def saved_options(args: argparse.Namespace) -> dict:
     }
 
 
+class OptionError(ValueError):
+    """Options that are each possible but do not go together, or do not fit the data."""
+
+
+@contextlib.contextmanager
+def building():
+    """`with building():` around what is built from the options: its ValueErrors are the user's."""
+    try:
+        yield
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+
+
+def make_folder(path: Path):
+    """Makes the folder a run will write to, before the run starts rather than after an hour."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise OptionError(f"--out {path}: this folder cannot be written to")
+
+
 def run(main):
     """Runs an example's main() as a program: errors a user can mend are one line, status 2."""
     try:
         status = main()
-    except (DeviceError, DataError, CheckpointError) as error:
+    except (DeviceError, DataError, CheckpointError, OptionError) as error:
         status = _fail(str(error))
     except OSError as error:
         status = _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")

@@ -246,7 +246,7 @@ def loss_curves(history: dict, steps: np.ndarray, title: str = "") -> Figure:
 
     `history` holds arrays of shape (n,), one value for each of `steps`: "loss_d" and "loss_g",
     and any of the probabilities "d_real" = D(x), "d_fake_before" and "d_fake_after" = D(G(z))
-    before and after the discriminator's step, for a second panel. Other names are ignored. The losses
+    before and after the discriminator's step, for a second panel. Other names are ignored. Losses
     get a log axis, or a linear one if any is zero or negative, as Wasserstein losses are.
 
     Values that are not finite, as from a run that failed, leave gaps. ValueError for a missing

@@ -1,0 +1,224 @@
+"""What every example shares: options, a resumed run's options, interruption, the record."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minigan import checkpoint, cli, losses
+from minigan.backend import DeviceError
+from minigan.tensor import Tensor, tensor
+
+
+def make_parser():
+    p = cli.parser("a test", steps=10, out="nowhere", epochs=True, resumable=True)
+    p.add_argument("--width", type=cli.whole(1), default=4)
+    p.add_argument("--lr-g", type=cli.above(0), default=0.5)
+    p.add_argument("--data")
+    return p
+
+
+def parse(*argv):
+    return cli.parse(make_parser(), [str(a) for a in argv])
+
+
+# --- Options -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--steps", "0"], "got '0', expected an integer >= 1"),
+        (["--steps", "ten"], "got 'ten', expected an integer >= 1"),
+        (["--steps", "1.5"], "got '1.5', expected an integer >= 1"),
+        (["--seed", "-1"], "expected an integer >= 0"),
+        (["--lr-g", "0"], "expected a number > 0"),
+        (["--lr-g", "nan"], "expected a number > 0"),
+        (["--lr-g", "inf"], "expected a number > 0"),
+        (["--steps", "5", "--epochs", "2"], "not allowed with"),
+        (["--nonsense"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_option_says_what_was_got_and_wanted(argv, said, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse(*argv)
+    assert exit_.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_defaults_without_resume():
+    args = parse("--width", "7")
+    assert (args.steps, args.width, args.resume, str(args.out)) == (10, 7, None, "nowhere")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A checkpoint of a run with --width 7 --epochs 3 --data digits."""
+    args = parse("--width", "7", "--epochs", "3", "--data", "digits", "--out", tmp_path / "run")
+    path = args.out / cli.CHECKPOINT
+    checkpoint.save(path, {}, step=5, options=cli.saved_options(args))
+    return path
+
+
+def test_a_resumed_run_takes_its_options_from_the_checkpoint(saved):
+    for argv in (["--resume", saved], ["--resume", "--out", saved.parent]):
+        args = parse(*argv)
+        assert (args.width, args.epochs, args.data) == (7, 3, "digits")
+        assert (args.resume, args.out) == (saved, saved.parent)
+
+
+def test_a_resumed_run_may_go_on_for_longer_and_elsewhere(saved, tmp_path):
+    args = parse("--resume", saved, "--steps", 99, "--out", tmp_path / "new", "--data", "mnist")
+    assert (args.steps, args.epochs, args.data) == (99, None, "mnist")
+    assert (args.out, args.width) == (tmp_path / "new", 7)
+
+
+def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
+    assert parse("--resume", saved, "--width", 7).width == 7
+    with pytest.raises(checkpoint.CheckpointError, match=r"made with --width 7, which --width 4"):
+        parse("--resume", saved, "--width", 4)  # also where 4 is the default
+    with pytest.raises(checkpoint.CheckpointError, match=r"--lr-g 0.5, which --lr-g 0.1"):
+        parse("--resume", saved, "--lr-g", 0.1)
+
+
+def test_resuming_from_nothing_says_so(tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="no such checkpoint"):
+        parse("--resume", "--out", tmp_path)
+
+
+# --- Ending --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DeviceError("no such device"), "error: no such device\n"),
+        (checkpoint.CheckpointError("x: cut short"), "error: x: cut short\n"),
+        (PermissionError(13, "Permission denied", "out"), "error: out: Permission denied\n"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(error, said, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == said
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    def main():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(main)
+
+
+@pytest.mark.parametrize("status", [None, 0, 1, 130])
+def test_run_exits_with_the_status_of_main(status):
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(lambda: status)
+    assert exit_.value.code == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_asks_and_the_second_insists(number):
+    before = signal.getsignal(number)
+    with cli.Interrupt() as interrupted:
+        assert not interrupted
+        os.kill(os.getpid(), number)
+        assert interrupted
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+# --- Record, progress and monitor ----------------------------------------------------------------
+
+
+def test_record_keeps_every_row_and_survives_a_checkpoint(tmp_path):
+    record = cli.Record("a", "b")
+    for i in range(5):
+        record.add(tensor(float(i)), 2 * i)
+    assert len(record) == 5
+    np.testing.assert_array_equal(record["b"], [0, 2, 4, 6, 8])
+    assert record.latest(2) == {"a": 3.5, "b": 7.0}
+
+    checkpoint.save(tmp_path / "c", {"record": record})
+    again = cli.Record("a", "b")
+    checkpoint.load(tmp_path / "c", {"record": again})
+    again.add(9, 9)
+    np.testing.assert_array_equal(again["a"], [0, 1, 2, 3, 4, 9])
+
+
+class Screen:
+    """A progress bar that remembers what it was asked to show."""
+
+    def __init__(self):
+        self.shown, self.said = [], []
+
+    def show(self, text):
+        self.shown.append(text)
+
+    def say(self, line):
+        self.said.append(line)
+
+
+def monitored(rows, fake, objective=None):
+    record = cli.Record("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")
+    screen = Screen()
+    monitor = cli.Monitor(screen, record, objective or losses.NonSaturating(), batch=8)
+    for row in rows:
+        record.add(*row)
+    return screen, monitor.look(len(rows), Tensor(fake)), monitor
+
+
+VARIED = np.random.default_rng(0).standard_normal((8, 4, 4, 1))
+
+
+def test_monitor_shows_losses_scores_and_speed():
+    screen, healthy, _ = monitored([(1.25, 0.75, 0.625, 0.375, 0.25)], VARIED)
+    assert healthy and not screen.said
+    assert "loss D 1.25 G 0.75, D(x) 0.62, D(G(z)) 0.38 -> 0.25" in screen.shown[-1]
+    assert "img/s" in screen.shown[-1]
+
+
+def test_monitor_tells_trouble_once_and_in_words():
+    won = [(0.01, 9.0, 0.999, 0.001, 0.001)] * 30
+    screen, healthy, monitor = monitored(won, VARIED)
+    assert healthy and len(screen.said) == 1
+    assert screen.said[0].startswith("step 30: D has won")
+    monitor.look(31, Tensor(VARIED))
+    assert len(screen.said) == 1
+
+
+def test_monitor_reads_no_probabilities_into_a_critics_values():
+    critic = [(0.01, 9.0, 5.0, -5.0, -5.0)] * 30
+    screen, healthy, _ = monitored(critic, VARIED, losses.Wasserstein())
+    assert healthy and not screen.said
+
+
+def test_monitor_sees_collapse_and_lost_weights():
+    row = (1.3, 0.7, 0.5, 0.5, 0.5)
+    screen, healthy, _ = monitored([row], np.ones((8, 4, 4, 1)))
+    assert healthy and "mode collapse" in screen.said[0]
+    screen, healthy, _ = monitored([(float("nan"), *row[1:])], VARIED)
+    assert not healthy and "NaN" in screen.said[0]
+
+
+def test_progress_writes_lines_where_there_is_no_terminal():
+    program = (
+        "from minigan import cli\n"
+        "with cli.Progress(3) as progress:\n"
+        "    for _ in range(3):\n"
+        "        progress.advance()\n"
+        "    progress.show('loss 1')\n"
+        "    progress.say('a line')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == ""
+    assert "a line" in done.stderr and "3/3" in done.stderr and "loss 1" in done.stderr

@@ -1,0 +1,258 @@
+"""The examples as a user runs them: they train, they repeat, they stop and go on, they complain."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def run(script, *argv, status=0, **environment):
+    """Runs an example to its end; returns what it wrote to standard output and error."""
+    done = subprocess.run(
+        command(script, *argv),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        timeout=120,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def complaint(err):
+    """The one line that tells a user what is wrong, under the usage or a finished progress bar."""
+    assert "Traceback" not in err
+    *others, line = [line for line in err.splitlines() if line.strip()]
+    assert "error: " in line and all(o.startswith((" ", "usage:", "images:")) for o in others)
+    return line
+
+
+def command(script, *argv):
+    return [sys.executable, "-W", "error", str(EXAMPLES / script), *map(str, argv)]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of forty small pictures, which loads at once."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for i in range(40):
+        pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(images):
+    """Options of a DCGAN that takes milliseconds a step."""
+    networks = ["--size", 8, "--width", 4, "--latent", 3]
+    return ["--data", images, *networks, "--batch", 8, "--samples", 4, "--every", 3]
+
+
+# --- gaussian_1d ---------------------------------------------------------------------------------
+
+
+def test_gaussian_learns_its_distribution(tmp_path):
+    out, _ = run("gaussian_1d.py", "--steps", 1200, "--frames", 3, "--out", tmp_path)
+    numbers = out.splitlines()[-1].replace(",", " ").split()
+    mean, std = float(numbers[1]), float(numbers[numbers.index("std") + 1])
+    assert abs(mean - 4) < 0.2 and abs(std - 1.25) < 0.2
+    with (
+        Image.open(tmp_path / "result.png") as picture,
+        Image.open(tmp_path / "training.gif") as gif,
+    ):
+        assert picture.size == (1000, 580) and gif.n_frames >= 2
+
+
+def test_gaussian_repeats_with_its_seed_and_says_why_raw_fails(tmp_path):
+    argv = ["--steps", 60, "--frames", 0, "--out", tmp_path, "--raw"]
+    first, again, other = (
+        run("gaussian_1d.py", *argv, "--seed", seed)[0].split("(4")[0] for seed in (1, 1, 2)
+    )
+    assert first.split("steps in")[0] == again.split("steps in")[0]
+    assert first.split("steps in")[0] != other.split("steps in")[0]
+    assert "--raw" in first and not (tmp_path / "training.gif").exists()
+
+
+# --- dcgan_mnist ---------------------------------------------------------------------------------
+
+
+def parameters(path):
+    """All that a checkpoint holds of the two networks' weights."""
+    return {
+        key: value
+        for key, value in load_file(path).items()
+        if key.startswith(("G/", "D/")) and "running" not in key
+    }
+
+
+def test_dcgan_on_drawn_digits_moves_every_parameter_of_both_networks(tmp_path):
+    argv = ["--data", "digits", "--width", 4, "--batch", 16, "--samples", 9, "--every", 2]
+    weights = []
+    for steps in (1, 4):
+        run("dcgan_mnist.py", *argv, "--steps", steps, "--out", tmp_path / str(steps))
+        weights.append(parameters(tmp_path / str(steps) / CHECKPOINT))
+    before, after = weights
+    assert {key[0] for key in before} == {"G", "D"} and len(before) > 10
+    still = [key for key in before if not (before[key] != after[key]).any()]
+    assert not still, f"did not move: {still}"
+    written = sorted(path.name for path in (tmp_path / "4").iterdir())
+    assert written == [
+        CHECKPOINT,
+        "losses.png",
+        "samples_000002.png",
+        "samples_000004.png",
+        "training.gif",
+    ]
+    with Image.open(tmp_path / "4" / "samples_000004.png") as picture:
+        assert picture.size == (176, 176)
+
+
+@pytest.mark.parametrize(
+    "loss", ["minimax", "non-saturating", "least-squares", "hinge", "wasserstein"]
+)
+def test_dcgan_trains_with_every_loss(loss, small, tmp_path):
+    run("dcgan_mnist.py", *small, "--loss", loss, "--steps", 4, "--out", tmp_path)
+    assert all(np.isfinite(value).all() for value in load_file(tmp_path / CHECKPOINT).values())
+
+
+def test_dcgan_falls_back_to_drawn_digits_and_says_so(tmp_path):
+    nowhere = {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    nowhere |= {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "MINIGAN_DATA": ""}
+    argv = ["--steps", 1, "--width", 2, "--batch", 4, "--samples", 1, "--out", tmp_path / "run"]
+    out, _ = run("dcgan_mnist.py", *argv, **nowhere)
+    assert out.startswith("MNIST could not be reached") and "drawn digits" in out
+    _, err = run("dcgan_mnist.py", *argv, "--data", "mnist", status=2, **nowhere)
+    assert "MNIST" in complaint(err)
+
+
+def equal(a, b):
+    """Whether two checkpoints hold the same arrays, bit for bit."""
+    a, b = load_file(a), load_file(b)
+    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+
+
+@pytest.fixture(scope="module")
+def whole(small, tmp_path_factory):
+    """The checkpoint of a run of 30 steps that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    run("dcgan_mnist.py", *small, "--steps", 30, "--out", out)
+    return out / CHECKPOINT
+
+
+def test_one_seed_gives_one_run(small, whole, tmp_path):
+    run("dcgan_mnist.py", *small, "--steps", 30, "--out", tmp_path / "same")
+    assert equal(tmp_path / "same" / CHECKPOINT, whole)
+    run("dcgan_mnist.py", *small, "--steps", 30, "--seed", 1, "--out", tmp_path / "other")
+    assert not equal(tmp_path / "other" / CHECKPOINT, whole)
+
+
+def test_a_run_in_two_parts_is_the_run_in_one(small, whole, tmp_path):
+    run("dcgan_mnist.py", *small, "--steps", 12, "--out", tmp_path)
+    assert not equal(tmp_path / CHECKPOINT, whole)
+    run("dcgan_mnist.py", "--resume", "--steps", 30, "--out", tmp_path)
+    assert equal(tmp_path / CHECKPOINT, whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_run_killed_at_random_moments_is_the_run_that_was_not(small, whole, tmp_path):
+    """Killing loses the steps since the last checkpoint, which the next run makes again."""
+    random, path = np.random.default_rng(), tmp_path / CHECKPOINT
+    for _ in range(5):
+        argv = ["--resume"] if path.exists() else small
+        child = start("dcgan_mnist.py", *argv, "--steps", 30, "--out", tmp_path)
+        wait_for_another(path, child)
+        time.sleep(random.uniform(0, 0.03))
+        child.kill()
+        child.communicate()
+        assert path.exists()
+        if child.returncode == 0:  # it was done before the blow
+            break
+    else:
+        run("dcgan_mnist.py", "--resume", "--steps", 30, "--out", tmp_path)
+    assert equal(path, whole)
+
+
+def start(script, *argv):
+    return subprocess.Popen(
+        command(script, *argv),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_another(path, child):
+    """Waits until a child has written the file anew, or has ended."""
+
+    def written():
+        return path.stat().st_mtime_ns if path.exists() else None
+
+    before, deadline = written(), time.monotonic() + 60
+    while written() == before and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a child")
+def test_ctrl_c_saves_and_exits_cleanly(small, tmp_path):
+    child = start("dcgan_mnist.py", *small, "--steps", 100_000, "--out", tmp_path)
+    wait_for_another(tmp_path / CHECKPOINT, child)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in err and "go on with --resume" in out
+    steps = len(load_file(tmp_path / CHECKPOINT)["record/rows"])
+    assert f"{steps:,} steps" in out
+    run("dcgan_mnist.py", "--resume", "--steps", steps + 2, "--out", tmp_path)
+    assert len(load_file(tmp_path / CHECKPOINT)["record/rows"]) == steps + 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--data", "no/such/folder"], "no such folder"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--steps", "0"], "expected an integer >= 1"),
+        (["--loss", "perceptual"], "invalid choice"),
+        (["--resume", "no/such/file"], "no such checkpoint"),
+        (["--batch", "41"], "batch size 41"),
+        (["--size", "9"], "image size 9"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(argv, said, small, tmp_path):
+    _, err = run("dcgan_mnist.py", *small, "--out", tmp_path, *argv, status=2)
+    assert said in complaint(err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_another_shape_is_refused(small, whole, tmp_path):
+    damaged = tmp_path / CHECKPOINT
+    damaged.write_bytes(whole.read_bytes()[:-100])
+    _, err = run("dcgan_mnist.py", "--resume", damaged, status=2)
+    assert str(damaged) in complaint(err)
+    _, err = run("dcgan_mnist.py", "--resume", whole, "--width", 8, status=2)
+    assert "--width 4" in complaint(err)
+
+
+def test_resuming_a_finished_run_says_so(whole, tmp_path):
+    out, _ = run("dcgan_mnist.py", "--resume", whole, "--steps", 30, "--out", tmp_path)
+    assert "30 steps were done already: ask for more with --steps" in out
+    assert (tmp_path / "losses.png").exists()
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(small, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    argv = [*small, "--steps", 1, "--out", tmp_path / "file" / "run"]
+    _, err = run("dcgan_mnist.py", *argv, status=2)
+    assert "error: " in complaint(err)
