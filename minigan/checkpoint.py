@@ -79,8 +79,11 @@ def save(path, parts: dict, /, **extra):
     _write(path, safetensors.numpy.save(arrays, metadata))
 
 
-def load(path, parts: dict, /) -> dict:
+def load(path, parts: dict, /, *, partial=False) -> dict:
     """Gives each of `parts` its state from the file `path`; returns the `extra` of `save`.
+
+    With `partial` the file may hold more parts than these: to sample from a run, its generator
+    is enough.
 
     The parts must have the names, and their current states the entries, shapes and dtypes, that
     the file has. Arrays handed to `load_state` are host copies that the part may keep.
@@ -90,6 +93,8 @@ def load(path, parts: dict, /) -> dict:
     """
     path = Path(path)
     saved, extra = _read(path)
+    if partial:
+        saved = {name: v for name, v in saved.items() if name.partition("/")[0] in parts}
     previous = copy.deepcopy(_entries(path, parts))
     growing = {name for name, part in parts.items() if getattr(part, "growing", False)}
     _check_fit(path, saved, previous, growing)

@@ -216,7 +216,7 @@ class Module:
             p.updated()
         for key, (module, attribute) in self.named_buffers().items():
             old = getattr(module, attribute)
-            setattr(module, attribute, backend_of(old).asarray(state[key], old.dtype))
+            setattr(module, attribute, backend_of(old).asarray(state[key], old.dtype).copy())
 
     def describe(self) -> str:
         """What the constructor was given, for `repr`."""

@@ -482,3 +482,17 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", files_only)
     save(tmp_path / "c", {"p": Part(n=2)})
     load(tmp_path / "c", {"p": Part(n=1)})
+
+
+def test_a_partial_load_takes_some_parts_and_checks_them_as_strictly(tmp_path):
+    path = tmp_path / "run"
+    save(path, {"a": Part(x=np.ones(3)), "b": Part(y=np.ones(2))})
+    a = Part(x=np.zeros(3))
+    load(path, {"a": a}, partial=True)
+    np.testing.assert_array_equal(a.values["x"], np.ones(3))
+    with pytest.raises(CheckpointError, match="b/y"):
+        load(path, {"a": a})
+    with pytest.raises(CheckpointError, match="a/x has shape"):
+        load(path, {"a": Part(x=np.zeros(4))}, partial=True)
+    with pytest.raises(CheckpointError, match="no entry c/x"):
+        load(path, {"c": Part(x=np.zeros(3))}, partial=True)

@@ -1,0 +1,97 @@
+"""The package as a whole: what it promises in the README, its floors, and its manners."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checks import check_gradients
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# The design's table: a file may import from those before it. Only `data` is a package.
+FLOORS = [
+    *("backend", "tensor", "functional", "conv", "nn", "optim", "losses", "models"),
+    *("adversarial", "data", "divergences", "checkpoint", "plots", "cli"),
+]
+
+
+def imported(path):
+    """The minigan modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "minigan":
+            names = [f"minigan.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        found |= {name.split(".")[1] for name in names if name.startswith("minigan.")}
+    return found
+
+
+def test_every_file_has_a_floor():
+    files = {path.stem for path in (ROOT / "minigan").glob("*.py")} - {"__init__"}
+    assert files | {"data"} == set(FLOORS)
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_imports_point_to_lower_floors(name):
+    place = ROOT / "minigan" / name
+    files = [place.with_suffix(".py")] if name != "data" else sorted(place.glob("*.py"))
+    allowed = set(FLOORS[: FLOORS.index(name)]) | ({"data"} if name == "data" else set())
+    for file in files:
+        assert imported(file) <= allowed, file
+
+
+def test_only_the_backend_and_host_code_know_numpy():
+    """Data is loaded, and pictures and checkpoints are made, on the host; the rest is not."""
+    host = {"backend", "data", "divergences", "checkpoint", "plots", "cli"}
+    for path in (ROOT / "minigan").glob("*.py"):
+        if path.stem not in host:
+            assert "import numpy" not in path.read_text(encoding="utf-8"), path
+
+
+def test_importing_minigan_is_light_and_silent():
+    program = (
+        "import sys, minigan; heavy = 'matplotlib PIL tqdm safetensors cupy torch'.split();"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_readmes_code_runs():
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 3
+    namespace = {}
+    for block in blocks:
+        exec(block.replace("range(1000)", "range(20)"), namespace)
+    random = np.random.default_rng(0)
+    check_gradients(namespace["mul_add"], *(random.standard_normal((3, 4)) for _ in range(3)))
+
+
+def test_the_readmes_step_learns():
+    """The ten lines, at their full length, move the generator's mean to the data's."""
+    block = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
+    namespace = {}
+    exec(block, namespace)
+    assert abs(namespace["fake"].numpy().mean() - 4.0) < 0.5
+
+
+def test_the_readme_names_every_file_in_order():
+    table = re.findall(r"^\| `minigan/(\w+)[./]", README, flags=re.MULTILINE)
+    assert table == FLOORS
+
+
+def test_the_readmes_pictures_exist_and_are_small():
+    pictures = [ROOT / path for path in re.findall(r"!\[.*?\]\((.*?)\)", README)]
+    assert pictures
+    assert sum(path.stat().st_size for path in pictures) < 500_000
