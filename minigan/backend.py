@@ -56,7 +56,7 @@ class Generator:
         return self._numpy.standard_normal(shape, dtype=np.dtype(dtype).type)
 
     def uniform(self, shape, low=0.0, high=1.0, dtype="float32"):
-        """Samples uniform on [low, high), an array of `shape` in float32 or float64."""
+        """Samples uniform on [low, high), up to rounding: `shape`, in float32 or float64."""
         unit = self._numpy.random(shape, dtype=np.dtype(dtype).type)
         return unit * float(high - low) + float(low)
 
@@ -74,14 +74,14 @@ class Generator:
         return [Generator(self.backend, child) for child in children]
 
     def state(self) -> dict:
-        """All that is needed to continue the stream, as JSON values."""
+        """All that is needed to continue the stream, as JSON values (not how often it spawned)."""
         return self._numpy.bit_generator.state
 
     def load_state(self, state: dict):
         """Continues the stream that `state()` was taken from; ValueError if it is foreign."""
         try:
             self._numpy.bit_generator.state = state
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"not a PCG64 state: {state!r}") from error
 
 
@@ -96,12 +96,15 @@ class Backend:
 
     # The columns of one chunk of images stay in the cache until the matrix product has read
     # them; see `conv.py`.
-    COLUMN_BYTES = 8 << 20
+    COLUMN_BYTES = 2 << 20
     # An optimiser's five vectors, a block at a time, stay in the second-level cache.
     OPTIMIZER_BLOCK = 32 * 1024
 
     def __repr__(self):
         return f"<minigan backend {self.name}>"
+
+    def __deepcopy__(self, memo):
+        return self  # a device is not copied with the generators that live on it
 
     def asarray(self, values, dtype=None):
         """`values` (a host array, a nested list, a number) as an array on this device."""

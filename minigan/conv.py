@@ -69,6 +69,8 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
     x: images (n, h, w, c); y: images (n, h', w', k). Returns (kh, kw, c, k). ShapeError as above.
     """
     check_alike("conv2d_filter_grad", x, y)
+    if x.ndim != 4:
+        raise ShapeError(f"conv2d_filter_grad: expected images (n, h, w, c), got {x.shape}")
     window = _window("conv2d_filter_grad", x.shape[1:3], pair(kernel), stride, padding)
     expected = (x.shape[0], *window.output)
     if y.ndim != 4 or y.shape[:3] != expected:
@@ -123,7 +125,7 @@ def _conv_transpose_array(backend, y, w, window: Window):
     channels, filters = w.shape[2:]
     out = backend.xp.empty((len(y), *window.image, channels), y.dtype)
     matrix = w.reshape(-1, filters).T
-    rows = y.reshape(len(y), -1, filters)
+    rows = y.reshape(len(y), window.output[0] * window.output[1], filters)
     for chunk in backend.chunks(len(y), window, channels, y.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, y.dtype)
         backend.xp.matmul(

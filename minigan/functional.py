@@ -15,10 +15,14 @@ from minigan.tensor import (
     ShapeError,
     Tensor,
     add,
+    axis_of,
     broadcast_to,
     check_alike,
+    check_broadcast,
+    check_fits,
     div,
     getitem,
+    is_number,
     is_recording,
     log,
     matmul,
@@ -114,6 +118,7 @@ def leaky_relu(x, slope=0.2):
     """x where x > 0, slope · x elsewhere; 0 < slope < 1."""
     if not 0 < slope < 1:
         raise ValueError(f"leaky_relu: slope {slope} is not between 0 and 1")
+    slope = float(slope)
     data = x.data * slope
     data = x.backend.xp.maximum(x.data, data)
     return record(data, (x, lambda g, y: mul(g, _step(y, slope))), keep=True)
@@ -127,6 +132,7 @@ def _step(y, low) -> Tensor:
 
 def elu(x, alpha=1.0):
     """x where x > 0, α (eˣ − 1) elsewhere (Clevert et al. 2016)."""
+    alpha = float(alpha)
     xp = x.backend.xp
     data = xp.where(x.data > 0, x.data, alpha * xp.expm1(xp.minimum(x.data, 0)))
     return record(
@@ -140,6 +146,7 @@ def clip(x, low, high):
     """x limited to [low, high], two numbers; gradient 1 inside (ends included), 0 outside."""
     if not low <= high:
         raise ValueError(f"clip: low {low} is above high {high}")
+    low, high = float(low), float(high)
     inside = (x.data >= low) & (x.data <= high)
     data = x.backend.xp.clip(x.data, low, high)
     return record(data, (x, lambda g: mul(g, Tensor(inside.astype(x.dtype)))))
@@ -148,7 +155,7 @@ def clip(x, low, high):
 def maximum(a, b):
     """The larger of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("maximum", a, b)
-    like = a if type(b.data) in (int, float) else b
+    like = a if is_number(b) else b
 
     def wins(x, y):
         return Tensor((x.data > y.data) * 0.5 + (x.data >= y.data) * 0.5).astype(like.dtype)
@@ -170,7 +177,10 @@ def where(condition, a, b):
     """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
     condition = raw(condition)
     a, b = operands("where", a, b)
-    like = a if type(b.data) in (int, float) else b
+    for x in (a, b):
+        if not is_number(x):
+            check_broadcast("where", condition.shape, x.shape)
+    like = a if is_number(b) else b
     asarray = like.backend.asarray
     data = like.backend.xp.where(
         condition, asarray(a.data, like.dtype), asarray(b.data, like.dtype)
@@ -187,7 +197,7 @@ def dropout(x, p, rng: Generator):
     if not 0 <= p < 1:
         raise ValueError(f"dropout: probability {p} is not in [0, 1)")
     kept = rng.uniform(x.shape, dtype=x.dtype) >= p
-    return mul(x, Tensor(kept.astype(x.dtype) * (1.0 / (1.0 - p))))
+    return mul(x, Tensor(kept.astype(x.dtype) * float(1.0 / (1.0 - p))))
 
 
 # --- Joining and padding -------------------------------------------------------------------------
@@ -195,26 +205,33 @@ def dropout(x, p, rng: Generator):
 
 def concatenate(xs, axis=0):
     """The tensors `xs` joined along `axis`; every other dimension must agree."""
+    return _join("concatenate", list(xs), axis)
+
+
+def stack(xs, axis=0):
+    """The tensors `xs`, all of one shape, along a new axis."""
     xs = list(xs)
+    if xs:
+        axis = axis_of("stack", axis, (*xs[0].shape, 1))
+        if any(x.shape != xs[0].shape for x in xs):
+            raise ShapeError(f"stack: shapes {[x.shape for x in xs]} differ")
+    return _join("stack", [reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in xs], axis)
+
+
+def _join(op, xs, axis):
+    if not xs:
+        raise ValueError(f"{op}: no tensors to join")
     for x in xs[1:]:
-        check_alike("concatenate", xs[0], x)
-    axis %= xs[0].ndim
-    shapes = [x.shape[:axis] + x.shape[axis + 1 :] for x in xs]
-    if any(x.ndim != xs[0].ndim for x in xs) or len(set(shapes)) > 1:
-        raise ShapeError(f"concatenate: shapes {[x.shape for x in xs]} differ off axis {axis}")
+        check_alike(op, xs[0], x)
+    axis = axis_of(op, axis, xs[0].shape)
+    if len({(x.ndim, x.shape[:axis], x.shape[axis + 1 :]) for x in xs}) > 1:
+        raise ShapeError(f"{op}: shapes {[x.shape for x in xs]} differ off axis {axis}")
     edges, start = [], 0
     for x in xs:
         part = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
         edges.append((x, lambda g, part=part: getitem(g, part)))
         start += x.shape[axis]
     return record(xs[0].backend.xp.concatenate([x.data for x in xs], axis), *edges)
-
-
-def stack(xs, axis=0):
-    """The tensors `xs`, all of one shape, along a new axis."""
-    xs = list(xs)
-    axis %= xs[0].ndim + 1
-    return concatenate([reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in xs], axis)
 
 
 def pad(x, widths, value=0.0):
@@ -237,6 +254,8 @@ def linear(x, weight, bias=None):
         return matmul(x, weight)
     if x.ndim < 2 or x.shape[-1] != weight.shape[0]:
         raise ShapeError(f"linear: x {x.shape} with weight {weight.shape}: want x (…, in)")
+    if bias.shape != weight.shape[1:]:
+        raise ShapeError(f"linear: bias {bias.shape} with weight {weight.shape}: want (out,)")
     check_alike("linear", x, weight)
     check_alike("linear", x, bias)
     data = x.data @ weight.data
@@ -286,6 +305,10 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
 
     the loss's gradient less its parts along 1 and along d, which normalising makes irrelevant.
     """
+    for parameter in (scale, shift):
+        if parameter is not None:
+            check_alike("normalize", x, parameter)
+            check_fits("normalize", parameter.shape, x.shape)
     xp = x.backend.xp
     count = x.size / _size_without(x.shape, axes)
     mu = x.backend.sum(x.data, axes, True) * (1 / count)

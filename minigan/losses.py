@@ -35,9 +35,14 @@ class Objective:
 
 
 def binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
-    """−mean [t ln σ(l) + (1 − t) ln(1 − σ(l))] = mean [softplus(l) − t l], for one target t."""
-    loss = F.softplus(logits)
-    return mean(loss - target * logits if target else loss)
+    """−mean [t ln σ(l) + (1 − t) ln(1 − σ(l))] for one target t in [0, 1] and all logits l.
+
+    In softplus, t softplus(−l) + (1 − t) softplus(l), which is also softplus(−l) + (1 − t) l.
+    """
+    if target == 0:
+        return mean(F.softplus(logits))
+    loss = F.softplus(-logits)
+    return mean(loss if target == 1 else loss + (1.0 - target) * logits)
 
 
 class Minimax(Objective):
@@ -45,8 +50,9 @@ class Minimax(Objective):
 
         J(D) = −E ln D(x) − E ln(1 − D(G(z))),      J(G) = E ln(1 − D(G(z)))
 
-    At D's optimum, J(G) is 2 JS(p_d, p_g) − ln 4. It saturates: where D is sure of its verdict,
-    D(G(z)) ≈ 0, the gradient in the logit is −D(G(z)), next to nothing.
+    J(G) is the part of −J(D) that G has a say in; at D's optimum, −J(D) = 2 JS(p_d, p_g) − ln 4.
+    It saturates: where D is sure of its verdict, D(G(z)) ≈ 0, the gradient in the logit is
+    −D(G(z)), next to nothing.
     `real_label` < 1 is one-sided label smoothing (Salimans et al. 2016): it keeps D from
     growing certain.
     """

@@ -197,7 +197,7 @@ class Module:
         return self
 
     def state(self) -> dict:
-        """All parameters and buffers as arrays, by dotted path."""
+        """All parameters and buffers by dotted path: the arrays themselves, not copies."""
         arrays = {key: p.data for key, p in self.named_parameters().items()}
         buffers = {k: getattr(module, key) for k, (module, key) in self.named_buffers().items()}
         return arrays | buffers
@@ -436,6 +436,11 @@ class SpectralNorm(Module):
     buffers = ("u",)
 
     def __init__(self, layer: Module, *, rng: Generator, eps=1e-12):
+        if not hasattr(layer, "apply"):
+            raise TypeError(
+                f"SpectralNorm: got {type(layer).__name__}, expected Linear, Conv2d or "
+                "ConvTranspose2d"
+            )
         self.layer = layer
         self.eps = eps
         self.u = self._unit(rng.normal((layer.weight.size // layer.weight.shape[-1],)))

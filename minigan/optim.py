@@ -19,10 +19,10 @@ def constant(lr):
 
 
 def linear_decay(lr, steps, *, start=0.5):
-    """`lr` for the first `start` of `steps`, then along a straight line to 0 at the last step."""
+    """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
     _check_steps("linear_decay", steps)
     begin = start * steps
-    return lambda t: lr * min(1.0, max(0.0, (steps - (t - 1)) / (steps - begin)))
+    return lambda t: lr * min(1.0, max(0.0, (steps - (t - 1)) / max(steps - begin, 1.0)))
 
 
 def cosine(lr, steps):
@@ -49,9 +49,9 @@ class Optimizer:
     moments: tuple[str, ...] = ()
 
     def __init__(self, network, lr):
+        self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
         self.flat = network.flat() if isinstance(network, Module) else FlatParameters(network)
         self.parameters = self.flat.parameters
-        self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
         self.t = 0
         xp = self.flat.backend.xp
         self._gradient = xp.zeros_like(self.flat.data)
@@ -85,6 +85,11 @@ class Optimizer:
                 f"step: {len(gradients)} gradients for {len(self.parameters)} parameters"
             )
         for p, g in zip(self.parameters, gradients, strict=True):
+            if p.storage is not self.flat:
+                raise RuntimeError(
+                    f"step: parameter {p.node.name!r} has been converted since this optimiser was "
+                    "made, so it would move nothing: make the optimiser after .astype()"
+                )
             if g.shape != p.shape:
                 raise ValueError(
                     f"step: the gradient of {p.node.name!r} has shape {g.shape}, not {p.shape}"
@@ -96,6 +101,13 @@ class Optimizer:
 
     def load_state(self, state: dict):
         """Takes over `state()` of an optimiser of the same kind over the same parameters."""
+        if state.keys() != self.state().keys():
+            raise ValueError(f"the optimisers differ: {sorted(state)}, not {sorted(self.state())}")
+        for name in self.moments:
+            if state[name].shape != self.flat.data.shape:
+                raise ValueError(
+                    f"{name} has shape {state[name].shape}, expected {self.flat.data.shape}"
+                )
         self.t = state["t"]
         for name in self.moments:
             moment = getattr(self, name)
@@ -124,8 +136,8 @@ class SGD(Optimizer):
     moments = ("velocity",)
 
     def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
-        super().__init__(network, lr)
         self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
+        super().__init__(network, lr)
 
     def update(self, theta, g, lr, u):
         u *= self.momentum
@@ -148,8 +160,8 @@ class RMSprop(Optimizer):
     moments = ("v",)
 
     def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
-        super().__init__(network, lr)
         self.decay, self.eps = _fraction("decay", decay), _positive("eps", eps)
+        super().__init__(network, lr)
 
     def update(self, theta, g, lr, v):
         v *= self.decay
@@ -172,12 +184,12 @@ class Adam(Optimizer):
     moments = ("m", "v")
 
     def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        super().__init__(network, lr)
         self.beta1, self.beta2 = _fraction("beta1", betas[0]), _fraction("beta2", betas[1])
         self.eps = _positive("eps", eps)
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
         self.weight_decay = weight_decay
+        super().__init__(network, lr)
 
     def update(self, theta, g, lr, m, v):
         m *= self.beta1

@@ -41,6 +41,7 @@ class Node:
 
     __slots__ = ("edges", "output", "serial", "shape")
 
+    name = ""
     version = 0  # only leaves are ever updated in place
     frozen = False
 
@@ -66,6 +67,24 @@ class Leaf(Node):
         self.frozen = False
         self.grad = None
         self.name = name
+
+
+class View(Node):
+    """A result that may share its input's memory: it is frozen or updated when its input is."""
+
+    __slots__ = ()
+
+    @property
+    def name(self):
+        return self.edges[0][0].name
+
+    @property
+    def version(self):
+        return self.edges[0][0].version
+
+    @property
+    def frozen(self):
+        return self.edges[0][0].frozen
 
 
 class Tensor:
@@ -254,11 +273,12 @@ def tensor(values, *, device: Backend | None = None, dtype=None, requires_grad=F
 # --- Recording -----------------------------------------------------------------------------------
 
 
-def record(data, *edges, keep=False) -> Tensor:
+def record(data, *edges, keep=False, view=False) -> Tensor:
     """The result of an operation: its array and, per input, the pair (input, VJP).
 
     A VJP is called as vjp(g), or as vjp(g, y) if `keep` asks for the operation's own output. It
     may return a gradient of the broadcast shape: the engine sums it down to the input's.
+    `view` says that the result may share the memory of its one input.
     """
     if not _recording:
         return Tensor(data)
@@ -271,6 +291,8 @@ def record(data, *edges, keep=False) -> Tensor:
             else:
                 alive = True
             tracked.append((node, vjp, node.version))
+    if view and tracked:  # also if frozen: whoever uses it must know when its memory changes
+        return Tensor(data, View(data.shape, tracked))
     if not alive:
         return Tensor(data)
     return Tensor(data, Node(data.shape, tracked, data if keep else None))
@@ -374,6 +396,8 @@ def _seed(y: Tensor, cotangent):
             raise ValueError(f"grad: y has shape {y.shape}, not one value: give a cotangent")
         return Tensor(y.backend.xp.ones(y.shape, y.dtype))
     cotangent = _lift(cotangent)
+    if is_number(cotangent):
+        cotangent = tensor(cotangent.data, device=y.backend, dtype=y.dtype)
     if cotangent.shape != y.shape or cotangent.dtype != y.dtype:
         raise ShapeError(
             f"grad: the cotangent is {cotangent.dtype} of shape {cotangent.shape}, "
@@ -407,8 +431,7 @@ def _leading_to(order: list[Node], targets) -> set[Node]:
 
 
 def _named(node) -> str:
-    name = getattr(node, "name", "")
-    return f" ({name})" if name else ""
+    return f" ({node.name})" if node.name else ""
 
 
 def _stale(leaf, version) -> str:
@@ -438,6 +461,11 @@ def _lift(x) -> Tensor:
     return tensor(x)
 
 
+def is_number(x: Tensor) -> bool:
+    """Whether x is a lifted Python number, which has neither a dtype nor a device."""
+    return type(x.data) is float or type(x.data) is int
+
+
 def operands(op: str, a, b) -> tuple[Tensor, Tensor]:
     """Both inputs of an elementwise operation as tensors that fit, or an error that names it."""
     if not isinstance(a, Tensor):
@@ -445,12 +473,12 @@ def operands(op: str, a, b) -> tuple[Tensor, Tensor]:
     if not isinstance(b, Tensor):
         b = _lift(b)
     x, y = a.data, b.data
-    if type(x) is float or type(x) is int or type(y) is float or type(y) is int:
+    if is_number(a) or is_number(b):
         return a, b
     if type(x) is not type(y) or x.dtype is not y.dtype:
         check_alike(op, a, b)
     if x.shape != y.shape:
-        _check_broadcast(op, x.shape, y.shape)
+        check_broadcast(op, x.shape, y.shape)
     return a, b
 
 
@@ -464,10 +492,25 @@ def check_alike(op, a: Tensor, b: Tensor):
         raise TypeError(f"{op}: dtypes {a.dtype} and {b.dtype} differ: convert one with .astype()")
 
 
-def _check_broadcast(op, a: tuple, b: tuple):
+def check_broadcast(op, a: tuple, b: tuple):
+    """ShapeError, naming the operation, unless the two shapes broadcast against each other."""
     for m, n in zip(reversed(a), reversed(b), strict=False):
         if m != n and m != 1 and n != 1:
             raise ShapeError(f"{op}: shapes {a} and {b} do not broadcast: {m} and {n} differ")
+
+
+def check_fits(op, shape: tuple, into: tuple):
+    """ShapeError, naming the operation, unless `shape` broadcasts to exactly `into`."""
+    sides = zip(reversed(shape), reversed(into), strict=False)
+    if len(shape) > len(into) or any(m not in (1, n) for m, n in sides):
+        raise ShapeError(f"{op}: shape {shape} does not broadcast to {into}")
+
+
+def axis_of(op, axis: int, shape: tuple) -> int:
+    """The axis counted from the front. ShapeError, naming the operation, if there is none such."""
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{op}: axis {axis} is out of range for shape {shape}")
+    return axis % len(shape)
 
 
 # --- Operations ----------------------------------------------------------------------------------
@@ -504,17 +547,19 @@ def div(a, b):
 
 def power(base, exponent):
     """base ** exponent, one of which may be a number; a tensor exponent asks for base > 0."""
-    if isinstance(exponent, Tensor):
+    exponent = _lift(exponent)
+    if not is_number(exponent):
         return _exponential(base, exponent)
-    p = float(exponent)
+    p = float(exponent.data)
     if p == 0:
         return record(base.data**0, (base, lambda g: mul(g, 0.0)))
     return record(base.data**p, (base, lambda g: mul(g, mul(power(base, p - 1), p))))
 
 
 def _exponential(base, exponent: Tensor):
-    if not isinstance(base, Tensor):
-        base = tensor(base, device=exponent.backend, dtype=exponent.dtype)
+    base = _lift(base)
+    if is_number(base):
+        base = tensor(base.data, device=exponent.backend, dtype=exponent.dtype)
     base, exponent = operands("power", base, exponent)
     return record(
         base.data**exponent.data,
@@ -532,6 +577,8 @@ def log(x):
 def matmul(a, b):
     """a @ b over the last two axes, broadcasting the others; 1-D inputs as in NumPy."""
     a, b = _lift(a), _lift(b)
+    if is_number(a) or is_number(b):
+        raise TypeError(f"matmul: {a.data} @ {b.data}: a number is no matrix; multiply with *")
     check_alike("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
@@ -544,7 +591,7 @@ def matmul(a, b):
             f"matmul: {a.shape} @ {b.shape}: "
             f"inner dimensions {a.shape[-1]} and {b.shape[-2]} differ"
         )
-    _check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
+    check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
     return record(
         a.data @ b.data,
         (a, lambda g: matmul(g, swap_last(b))),
@@ -554,12 +601,12 @@ def matmul(a, b):
 
 def swap_last(x):
     """The transpose of every matrix in x: its last two axes exchanged."""
-    return record(x.data.swapaxes(-1, -2), (x, swap_last))
+    return record(x.data.swapaxes(-1, -2), (x, swap_last), view=True)
 
 
 def sum(x, axis=None, keepdims=False):
     """Σ x over `axis` (an int, a tuple, or None for all)."""
-    kept = _kept_shape(x.shape, axis)
+    kept = _kept_shape("sum", x.shape, axis)
     return record(
         x.backend.sum(x.data, axis, keepdims),
         (x, lambda g: broadcast_to(reshape(g, kept), x.shape)),
@@ -579,7 +626,7 @@ def var(x, axis=None, keepdims=False):
 
 def max(x, axis=None, keepdims=False):
     """The maximum over `axis`; where several values tie, they share the gradient equally."""
-    kept = _kept_shape(x.shape, axis)
+    kept = _kept_shape("max", x.shape, axis)
 
     def vjp(g, y):
         winners = (x.data == y.data.reshape(kept)).astype(x.dtype)
@@ -589,15 +636,12 @@ def max(x, axis=None, keepdims=False):
     return record(x.data.max(axis=axis, keepdims=keepdims), (x, vjp), keep=True)
 
 
-def _kept_shape(shape, axis):
+def _kept_shape(op, shape, axis):
     """The shape after a reduction over `axis` that keeps the reduced axes as 1."""
     if axis is None:
         return (1,) * len(shape)
     axes = axis if isinstance(axis, tuple) else (axis,)
-    for a in axes:
-        if not -len(shape) <= a < len(shape):
-            raise ShapeError(f"axis {a} is out of range for shape {shape}")
-    axes = {a % len(shape) for a in axes}
+    axes = {axis_of(op, a, shape) for a in axes}
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
@@ -614,8 +658,8 @@ def sum_to(x, shape):
 
 def broadcast_to(x, shape):
     """x repeated along new and length-one axes to `shape`, as a view."""
-    _check_broadcast("broadcast_to", x.shape, shape)
-    return record(x.backend.xp.broadcast_to(x.data, shape), (x, lambda g: g))
+    check_fits("broadcast_to", x.shape, shape)
+    return record(x.backend.xp.broadcast_to(x.data, shape), (x, lambda g: g), view=True)
 
 
 def reshape(x, shape):
@@ -626,7 +670,7 @@ def reshape(x, shape):
         data = x.data.reshape(shape)
     except ValueError:
         raise ShapeError(f"reshape: {x.size} values, shape {before}, do not fill {shape}") from None
-    return record(data, (x, lambda g: reshape(g, before)))
+    return record(data, (x, lambda g: reshape(g, before)), view=True)
 
 
 def transpose(x, axes=None):
@@ -635,14 +679,14 @@ def transpose(x, axes=None):
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} do not permute shape {x.shape}")
     inverse = tuple(axes.index(i) for i in range(x.ndim))
-    return record(x.data.transpose(axes), (x, lambda g: transpose(g, inverse)))
+    return record(x.data.transpose(axes), (x, lambda g: transpose(g, inverse)), view=True)
 
 
 def getitem(x, index):
     """x[index], by slices or index arrays; the gradients of a repeated index add up."""
     index = tuple(map(raw, index)) if isinstance(index, tuple) else raw(index)
     shape = x.shape
-    return record(x.data[index], (x, lambda g: scatter_add(g, index, shape)))
+    return record(x.data[index], (x, lambda g: scatter_add(g, index, shape)), view=True)
 
 
 def scatter_add(x, index, shape):

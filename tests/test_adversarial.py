@@ -1,0 +1,331 @@
+"""Algorithm 1 plays by its rules: who moves, who does not, and where the game goes.
+
+The mistakes this guards against are silent ones: a generator that never moves, a discriminator
+step that leaks into the generator, a generator that descends through yesterday's discriminator.
+And the theorem behind it all: with G fixed, D approaches p_data / (p_data + p_model).
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from minigan import nn
+from minigan.adversarial import diagnose, discriminator_step, generator_step
+from minigan.backend import cpu
+from minigan.losses import (
+    OBJECTIVES,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Wasserstein,
+    gradient_penalty,
+    r1_penalty,
+)
+from minigan.models import mlp
+from minigan.optim import SGD, Adam
+from minigan.tensor import StaleGraphError, Tensor, frozen, grad, tensor
+
+
+def bits(net):
+    return {key: array.tobytes() for key, array in net.state().items()}
+
+
+def weights(net):
+    return {key: p.data.tobytes() for key, p in net.named_parameters().items()}
+
+
+class Game:
+    """Two small networks, both with batch norm, their optimisers, and batches for them."""
+
+    def __init__(self, seed=0, optimizer=lambda net: SGD(net, 0.1), batch_norm=True):
+        g_rng, d_rng, self.rng = cpu.generator(seed).spawn(3)
+
+        def net(sizes, rng, name):
+            a, b, c = sizes
+            norm = [nn.BatchNorm(b, rng=rng)] if batch_norm else []
+            first, last = nn.Linear(a, b, rng=rng), nn.Linear(b, c, rng=rng)
+            return nn.Sequential(first, *norm, nn.LeakyReLU(), last, name=name)
+
+        self.G, self.D = net([3, 6, 2], g_rng, "G"), net([2, 5, 1], d_rng, "D")
+        self.g_opt, self.d_opt = optimizer(self.G), optimizer(self.D)
+
+    def real(self):
+        return tensor(self.rng.normal((8, 2)) * 0.5 + 2.0)
+
+    def fake(self):
+        return self.G(tensor(self.rng.normal((8, 3))))
+
+    def play(self, rounds, objective, penalty=None):
+        for _ in range(rounds):
+            fake = self.fake()
+            discriminator_step(self.D, self.d_opt, objective, self.real(), fake, penalty=penalty)
+            generator_step(self.D, self.g_opt, objective, fake)
+
+
+each_objective = pytest.mark.parametrize("name", OBJECTIVES)
+
+
+# --- Who moves -----------------------------------------------------------------------------------
+
+
+@each_objective
+def test_discriminator_step_moves_only_the_discriminator(name):
+    game = Game()
+    real, fake = game.real(), game.fake()
+    g_before, d_before = bits(game.G), bits(game.D)
+    discriminator_step(game.D, game.d_opt, OBJECTIVES[name](), real, fake)
+    assert bits(game.G) == g_before  # G's running statistics too
+    moved = {key for key, value in bits(game.D).items() if value != d_before[key]}
+    still = {"3.bias"} if name == "wasserstein" else set()  # mean(fake) − mean(real) cancels it
+    assert moved == set(d_before) - still
+    assert (game.d_opt.t, game.g_opt.t) == (1, 0)
+
+
+@each_objective
+def test_generator_step_moves_only_the_generator(name):
+    game = Game()
+    fake = game.fake()
+    g_before, d_before = bits(game.G), weights(game.D)
+    generator_step(game.D, game.g_opt, OBJECTIVES[name](), fake)
+    assert weights(game.D) == d_before
+    changed = {key for key, value in bits(game.G).items() if value != g_before[key]}
+    # Batch norm takes away what the bias before it adds: that gradient is a rounding error.
+    assert changed | {"0.bias"} == set(weights(game.G)) | {"0.bias"}
+    assert (game.d_opt.t, game.g_opt.t) == (0, 1)
+    assert not any(p.node.frozen for p in game.D.parameters())
+
+
+def test_a_generator_step_with_the_discriminators_optimiser():
+    game = Game()
+    fake, before = game.fake(), weights(game.D)
+    with pytest.raises(ValueError, match=r"does not depend on xs\[0\] \(D\.0\.weight\)"):
+        generator_step(game.D, game.d_opt, NonSaturating(), fake)
+    assert weights(game.D) == before
+
+
+def test_a_discriminator_step_with_the_generators_optimiser():
+    game = Game()
+    real, fake, before = game.real(), game.fake(), weights(game.G)
+    with pytest.raises(ValueError, match=r"does not depend on xs\[0\] \(G\.0\.weight\)"):
+        discriminator_step(game.D, game.g_opt, NonSaturating(), real, fake)
+    assert weights(game.G) == before
+
+
+def test_the_discriminator_descends_its_loss():
+    """θ ← θ − α ∇(J(D) + penalty), from gradients taken on a copy."""
+    game = Game(batch_norm=False)
+    real, fake = game.real(), game.fake()
+    twin, objective = game.D.copy(), Hinge()
+
+    def penalty():
+        return gradient_penalty(cpu.generator(5))
+
+    total = objective.discriminator(twin(real), twin(fake.detach()))
+    total = total + penalty()(twin, real, fake)
+    gradients = grad(total, twin.parameters())
+    discriminator_step(game.D, game.d_opt, objective, real, fake, penalty=penalty())
+    for p, q, g in zip(game.D.parameters(), twin.parameters(), gradients, strict=True):
+        np.testing.assert_allclose(p.data, q.data - 0.1 * g.data, rtol=1e-6, atol=1e-7)
+
+
+def test_one_forward_pass_serves_both_steps():
+    """The shared samples give the very update that a second G(z) would give, through the new D."""
+    game, again = Game(batch_norm=False), Game(batch_norm=False)
+    objective, real = NonSaturating(), game.real()
+    z = tensor(game.rng.normal((8, 3)))
+
+    fake = game.G(z)
+    discriminator_step(game.D, game.d_opt, objective, real, fake)
+    generator_step(game.D, game.g_opt, objective, fake)
+
+    discriminator_step(again.D, again.d_opt, objective, real, again.G(z))
+    gradients = grad(objective.generator(again.D(again.G(z))), again.G.parameters())
+    again.g_opt.step(gradients)
+    assert weights(game.G) == weights(again.G)
+    assert weights(game.D) == weights(again.D)
+
+
+@pytest.mark.parametrize("hold", [True, False], ids=["frozen", "not frozen"])
+def test_asking_the_old_discriminator_is_an_error(hold):
+    game = Game()
+    real, fake = game.real(), game.fake()
+    with frozen(*([game.D] if hold else [])):
+        loss = NonSaturating().generator(game.D(fake))
+    discriminator_step(game.D, game.d_opt, NonSaturating(), real, fake)
+    with pytest.raises(StaleGraphError, match=r"parameter \(D\.3\.weight\).*updated 1 time"):
+        grad(loss, game.G.parameters())
+
+
+def test_old_samples_are_an_error():
+    """After G's step its earlier samples belong to another G."""
+    game = Game()
+    fake = game.fake()
+    generator_step(game.D, game.g_opt, NonSaturating(), fake)
+    with pytest.raises(StaleGraphError, match=r"G\.3\.weight"):
+        generator_step(game.D, game.g_opt, NonSaturating(), fake)
+
+
+# --- What is reported ----------------------------------------------------------------------------
+
+
+def mean(values):
+    return math.fsum(values) / len(values)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+REPORTS = {  # loss of D, loss of G, score, from D's outputs
+    "wasserstein": (lambda r, f: mean(f) - mean(r), lambda f: -mean(f), float),
+    "minimax": (
+        lambda r, f: (
+            -mean([math.log(sigmoid(x)) for x in r]) - mean([math.log(1 - sigmoid(x)) for x in f])
+        ),
+        lambda f: mean([math.log(1 - sigmoid(x)) for x in f]),
+        sigmoid,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("penalty", [None, r1_penalty()])
+def test_reports_are_of_the_discriminator_before_its_update(name, penalty):
+    d_loss, g_loss, score = REPORTS[name]
+    game = Game(batch_norm=False)
+    objective, real, fake = OBJECTIVES[name](), game.real(), game.fake()
+    r, f = (game.D.copy()(x).numpy().ravel().tolist() for x in (real, fake))
+    report = discriminator_step(game.D, game.d_opt, objective, real, fake, penalty=penalty)
+    expected = [d_loss(r, f), mean(list(map(score, r))), mean(list(map(score, f)))]
+    assert [x.item() for x in report] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+    f = game.D.copy()(fake).numpy().ravel().tolist()  # of the D that has moved
+    report_g = generator_step(game.D, game.g_opt, objective, fake)
+    expected = [g_loss(f), mean(list(map(score, f)))]
+    assert [x.item() for x in report_g] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    for x in (*report, *report_g):
+        assert (x.shape, x.dtype, x.requires_grad) == ((), np.float32, False)
+
+
+# --- Where it goes -------------------------------------------------------------------------------
+
+P, Q = (1, 2, 5, 4), (4, 6, 1, 1)  # two distributions on four points, in twelfths
+
+
+def points(counts):
+    return tensor(np.repeat(np.eye(4), counts, axis=0))
+
+
+@pytest.mark.parametrize(
+    "objective, optimum",
+    [
+        (Minimax(), lambda p, q: math.log(p / q)),
+        (NonSaturating(), lambda p, q: math.log(p / q)),
+        (Minimax(real_label=0.9), lambda p, q: math.log(0.9 * p / (0.1 * p + q))),
+        (LeastSquares(), lambda p, q: p / (p + q)),
+    ],
+)
+def test_with_g_fixed_d_approaches_the_optimum(objective, optimum):
+    """Goodfellow et al. 2014, proposition 1, where D can be any function: one value per point."""
+    D = nn.Sequential(nn.Linear(4, 1, rng=cpu.generator(0), bias=False)).astype("float64")
+    optimizer = SGD(D, 0.5, momentum=0.9)
+    best = [optimum(p, q) for p, q in zip(P, Q, strict=True)]
+    distances = []
+    for k in (1, 30, 400):
+        while optimizer.t < k:
+            discriminator_step(D, optimizer, objective, points(P), points(Q))
+        distances.append(abs(D[0].weight.data.ravel() - best).max())
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 1e-6
+
+
+def test_a_continuous_discriminator_finds_the_density_ratio():
+    """N(1, 1) against N(−1, 1): ln p/q = 2x, which a linear D can say exactly."""
+    D = nn.Sequential(nn.Linear(1, 1, rng=cpu.generator(0)))
+    optimizer, rng = SGD(D, 0.2), cpu.generator(1)
+    noise = rng.normal((4000, 1))
+    for _ in range(300):
+        discriminator_step(D, optimizer, Minimax(), tensor(noise + 1), tensor(-noise - 1))
+    assert D[0].weight.item() == pytest.approx(2, abs=0.15)
+    assert D[0].bias.item() == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("objective", [NonSaturating(), LeastSquares(), Hinge()])
+def test_the_generator_reaches_the_data(objective):
+    """G(z) = z + b from N(−3, 1) to N(2, 1): a generator that never moves cannot pass."""
+    rng = cpu.generator(0)
+    G = nn.Sequential(nn.Linear(1, 1, rng=rng), name="G")
+    G[0].weight.data[...], G[0].bias.data[...] = 1, -3
+    D = mlp([1, 16, 1], rng=rng, name="D")
+    g_opt, d_opt = Adam([G[0].bias], 0.05, betas=(0.5, 0.999)), Adam(D, 0.01, betas=(0.5, 0.999))
+    path = []
+    for _ in range(500):
+        real, fake = tensor(rng.normal((64, 1)) + 2), G(tensor(rng.normal((64, 1))))
+        discriminator_step(D, d_opt, objective, real, fake, penalty=r1_penalty(weight=0.1))
+        generator_step(D, g_opt, objective, fake)
+        path.append(G[0].bias.item())
+    assert abs(mean(path[-100:]) - 2) < 0.5
+
+
+@pytest.mark.parametrize("penalty", [False, True])
+def test_one_seed_one_run(penalty):
+    def run(seed):
+        game = Game(seed, lambda net: Adam(net, 0.01, betas=(0.5, 0.999)), not penalty)
+        slope = gradient_penalty(cpu.generator([seed, 1])) if penalty else None
+        game.play(20, Wasserstein() if penalty else NonSaturating(), slope)
+        return bits(game.G) | {f"D {key}": value for key, value in bits(game.D).items()}
+
+    first, again, other = run(1), run(1), run(2)
+    assert first == again
+    assert all(first[key] != other[key] for key in first if "weight" in key)
+
+
+@each_objective
+def test_a_float32_game_stays_float32(name):
+    game = Game(optimizer=lambda net: Adam(net, 0.01))
+    game.play(3, OBJECTIVES[name](), gradient_penalty(cpu.generator(0)))
+    arrays = [*game.G.state().values(), *game.D.state().values()]
+    arrays += [getattr(opt, m) for opt in (game.g_opt, game.d_opt) for m in ("m", "v")]
+    assert {array.dtype for array in arrays} == {np.dtype("float32")}
+    assert all(np.isfinite(array).all() for array in arrays)
+
+
+def test_steps_leave_no_graph_behind():
+    """Reports are constants: keeping a curve of losses keeps no graph alive."""
+    game = Game()
+    fake = game.fake()
+    reports = [
+        *discriminator_step(game.D, game.d_opt, Minimax(), game.real(), fake),
+        *generator_step(game.D, game.g_opt, Minimax(), fake),
+    ]
+    assert all(isinstance(x, Tensor) and x.node is None for x in reports)
+
+
+# --- When it goes wrong --------------------------------------------------------------------------
+
+
+def test_diagnosis_of_a_collapse():
+    for scores in (None, (0.5, 0.5), (1.0, 0.0)):
+        assert "mode collapse" in diagnose(0.0, scores)
+        assert "mode collapse" in diagnose(0.0199, scores)
+        assert "mode collapse" not in (diagnose(0.02, scores) or "")
+
+
+def test_diagnosis_of_a_discriminator_that_has_won():
+    message = diagnose(0.3, (0.9876, 0.0123))
+    assert "D has won" in message
+    assert "0.988" in message
+    assert "0.012" in message
+
+
+@pytest.mark.parametrize("scores", [None, (0.5, 0.5), (0.98, 0.01), (0.99, 0.02), (0.01, 0.99)])
+def test_no_diagnosis_where_all_is_well(scores):
+    assert diagnose(0.3, scores) is None
+
+
+def test_diagnoses_are_one_line():
+    for message in (diagnose(0.0), diagnose(1.0, (1.0, 0.0))):
+        assert "\n" not in message
+        assert message.endswith(".")

@@ -1,0 +1,472 @@
+"""Objectives and penalties against their formulas, at ordinary logits and at absurd ones.
+
+A sign or a mean over the wrong axis leaves a loss that still falls. So both sides of each game
+are compared with the formula of the paper written in plain Python, their gradients with the
+derivative worked out on paper, and the penalties with critics whose slope is known.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from checks import check_float32, check_gradients, fill, leaves
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigan import functional as F
+from minigan import nn
+from minigan.backend import cpu
+from minigan.losses import (
+    OBJECTIVES,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Wasserstein,
+    binary_cross_entropy,
+    gradient_penalty,
+    r1_penalty,
+)
+from minigan.models import mlp
+from minigan.tensor import Tensor, grad, tensor
+
+
+def mean(values):
+    return math.fsum(values) / len(values)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def ln_sigmoid(x):
+    return -math.log1p(math.exp(-x)) if x >= 0 else x - math.log1p(math.exp(x))
+
+
+# For each objective, of one value of D: the real and the fake term of J(D), and the term of J(G);
+# and below, their derivatives.
+TERMS = {
+    "minimax": (lambda r: -ln_sigmoid(r), lambda f: -ln_sigmoid(-f), lambda f: ln_sigmoid(-f)),
+    "non-saturating": (
+        lambda r: -ln_sigmoid(r),
+        lambda f: -ln_sigmoid(-f),
+        lambda f: -ln_sigmoid(f),
+    ),
+    "least-squares": (
+        lambda r: (r - 1) ** 2 / 2,
+        lambda f: f**2 / 2,
+        lambda f: (f - 1) ** 2 / 2,
+    ),
+    "hinge": (lambda r: max(0.0, 1 - r), lambda f: max(0.0, 1 + f), lambda f: -f),
+    "wasserstein": (lambda r: -r, lambda f: f, lambda f: -f),
+}
+DERIVATIVES = {
+    "minimax": (lambda r: sigmoid(r) - 1, sigmoid, lambda f: -sigmoid(f)),
+    "non-saturating": (lambda r: sigmoid(r) - 1, sigmoid, lambda f: sigmoid(f) - 1),
+    "least-squares": (lambda r: r - 1, lambda f: f, lambda f: f - 1),
+    "hinge": (lambda r: -float(r < 1), lambda f: float(f > -1), lambda f: -1),
+    "wasserstein": (lambda r: -1, lambda f: 1, lambda f: -1),
+}
+each_objective = pytest.mark.parametrize("name", OBJECTIVES)
+LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=6)
+
+
+def test_every_objective_is_here():
+    assert set(OBJECTIVES) == set(TERMS) == set(DERIVATIVES)
+    assert [OBJECTIVES[name].name for name in OBJECTIVES] == list(OBJECTIVES)
+
+
+@each_objective
+@given(real=LOGITS, fake=LOGITS)
+def test_losses_are_the_formulas(name, real, fake):
+    objective, (real_term, fake_term, generator_term) = OBJECTIVES[name](), TERMS[name]
+    r, f = tensor(np.array(real)[:, None]), tensor(np.array(fake)[:, None])
+    d_loss = objective.discriminator(r, f)
+    g_loss = objective.generator(f)
+    assert d_loss.shape == g_loss.shape == ()
+    expected = mean(list(map(real_term, real))) + mean(list(map(fake_term, fake)))
+    assert d_loss.item() == pytest.approx(expected, rel=1e-11, abs=1e-12)
+    assert g_loss.item() == pytest.approx(
+        mean(list(map(generator_term, fake))), rel=1e-11, abs=1e-12
+    )
+
+
+@each_objective
+@given(real=LOGITS, fake=LOGITS)
+def test_gradients_are_the_derivatives(name, real, fake):
+    real = [x for x in real if x != 1] or [0.0]  # the hinge's kinks
+    fake = [x for x in fake if x != -1] or [0.0]
+    objective, derivatives = OBJECTIVES[name](), DERIVATIVES[name]
+    r, f = leaves([np.array(real), np.array(fake)])
+    d_real, d_fake = grad(objective.discriminator(r, f), [r, f])
+    (g_fake,) = grad(objective.generator(f), [f])
+    for g, values, derivative in zip(
+        (d_real, d_fake, g_fake), (real, fake, fake), derivatives, strict=True
+    ):
+        expected = [derivative(x) / len(values) for x in values]
+        np.testing.assert_allclose(g.numpy(), expected, rtol=1e-11, atol=1e-14)
+
+
+@each_objective
+def test_gradients_of_both_orders_and_float32(name):
+    objective = OBJECTIVES[name]()
+    real, fake = fill((5, 1), "even"), fill((4, 1), "odd", 1)  # none on a kink
+    check_gradients(objective.discriminator, real, fake)
+    check_gradients(objective.generator, fake)
+    check_float32(objective.discriminator, real, fake)
+    check_float32(objective.generator, fake)
+
+
+FAR = 1e4
+LIMITS = {  # J(D) and J(G) at (real, fake) = (FAR, −FAR), where D is right, and (−FAR, FAR)
+    "minimax": ((0, 0), (2 * FAR, -FAR)),
+    "non-saturating": ((0, FAR), (2 * FAR, 0)),
+    "least-squares": (
+        ((FAR - 1) ** 2 / 2 + FAR**2 / 2, (FAR + 1) ** 2 / 2),
+        ((FAR + 1) ** 2 / 2 + FAR**2 / 2, (FAR - 1) ** 2 / 2),
+    ),
+    "hinge": ((0, FAR), (2 * FAR + 2, -FAR)),
+    "wasserstein": ((-2 * FAR, FAR), (2 * FAR, -FAR)),
+}
+
+
+@each_objective
+@pytest.mark.parametrize("right", [True, False])
+def test_far_logits_in_float32(name, right):
+    """Finite, without a warning, and at the limit; a log of a rounded sigmoid would be −∞."""
+    objective, sign = OBJECTIVES[name](), 1 if right else -1
+    r, f = leaves([np.full((2, 1), sign * FAR, np.float32), np.full((2, 1), -sign * FAR, "f4")])
+    losses = objective.discriminator(r, f), objective.generator(f)
+    expected = LIMITS[name][0 if right else 1]
+    assert [loss.item() for loss in losses] == pytest.approx(expected, rel=1e-6)
+    d_real, d_fake = grad(losses[0], [r, f])
+    (g_fake,) = grad(losses[1], [f])
+    for g, x, derivative in zip(
+        (d_real, d_fake, g_fake), (r, f, f), DERIVATIVES[name], strict=True
+    ):
+        slope = derivative(x.numpy()[0].item()) / 2
+        assert g.numpy().ravel().tolist() == pytest.approx([slope] * 2, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("objective", [Minimax(), NonSaturating()])
+@given(logit=st.floats(-60, 60, width=32))
+def test_small_losses_keep_their_digits(objective, logit):
+    """ln σ is "exact for any l": a loss near 0 is wrong by a rounding of itself, not of l."""
+    x = tensor(np.full((1,), logit, np.float32))
+    never = tensor(np.full((1,), -200, np.float32))
+    always = tensor(np.full((1,), 200, np.float32))
+    terms = TERMS[objective.name]
+    assert objective.discriminator(x, never).item() == pytest.approx(terms[0](logit), rel=1e-5)
+    assert objective.discriminator(always, x).item() == pytest.approx(terms[1](logit), rel=1e-5)
+    assert objective.generator(x).item() == pytest.approx(terms[2](logit), rel=1e-5)
+
+
+@given(LOGITS, st.floats(0, 1))
+def test_binary_cross_entropy(logits, target):
+    loss = binary_cross_entropy(tensor(np.array(logits)), target)
+    expected = [-target * ln_sigmoid(x) - (1 - target) * ln_sigmoid(-x) for x in logits]
+    assert loss.item() == pytest.approx(mean(expected), rel=1e-11, abs=1e-12)
+
+
+# --- What the papers say about the optimum -------------------------------------------------------
+
+
+def test_a_discriminator_that_cannot_tell():
+    zero = tensor(np.zeros((3, 1)))
+    assert Minimax().discriminator(zero, zero).item() == pytest.approx(math.log(4))
+    assert Minimax().generator(zero).item() == pytest.approx(-math.log(2))
+    assert NonSaturating().discriminator(zero, zero).item() == pytest.approx(math.log(4))
+    assert NonSaturating().generator(zero).item() == pytest.approx(math.log(2))
+
+
+def test_minimax_is_zero_sum():
+    """J(D) + J(G) does not depend on G: only D's term on real samples is left."""
+    real, fake = tensor(fill((4, 1))), tensor(fill((5, 1), seed=1))
+    both = Minimax().discriminator(real, fake) + Minimax().generator(fake)
+    assert both.item() == pytest.approx(mean([-ln_sigmoid(x) for x in real.numpy().ravel()]))
+
+
+def test_minimax_at_the_optimum_is_the_jensen_shannon_divergence():
+    """Goodfellow et al. 2014, theorem 1: −J(D*) = 2 JS(p_d, p_g) − ln 4. And J(G), the half of it
+    that G can change, is KL(p_g ‖ m) − ln 2."""
+    p, q = [1, 2, 5], [4, 3, 1]  # in eighths
+    logits = [math.log(a / b) for a, b in zip(p, q, strict=True)]
+    real, fake = tensor(np.repeat(logits, p)), tensor(np.repeat(logits, q))
+    middle = [(a + b) / 16 for a, b in zip(p, q, strict=True)]
+    kl_p, kl_q = (
+        sum(a / 8 * math.log(a / 8 / m) for a, m in zip(density, middle, strict=True))
+        for density in (p, q)
+    )
+    assert -Minimax().discriminator(real, fake).item() == pytest.approx(kl_p + kl_q - math.log(4))
+    assert Minimax().generator(fake).item() == pytest.approx(kl_q - math.log(2))
+
+
+@pytest.mark.parametrize("objective", [Minimax, NonSaturating])
+def test_label_smoothing(objective):
+    """With real label 0.9 the best logit for a real sample is ln 9, not infinity."""
+    smooth, nothing = objective(real_label=0.9), tensor(np.array([-800.0]))
+
+    def loss(logit):
+        (x,) = leaves([np.array([logit])])
+        y = smooth.discriminator(x, nothing)
+        return y.item(), grad(y, [x])[0].item()
+
+    best = math.log(9)
+    assert loss(best)[0] == pytest.approx(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
+    assert loss(best)[1] == pytest.approx(0, abs=1e-15)
+    assert loss(best - 0.1)[0] > loss(best)[0] < loss(best + 0.1)[0]
+    for logit in (-2.0, 0.0, 5.0):
+        expected = -0.9 * ln_sigmoid(logit) - 0.1 * ln_sigmoid(-logit)
+        assert loss(logit)[0] == pytest.approx(expected)
+    fake = tensor(np.array([0.3]))
+    assert smooth.generator(fake).item() == objective().generator(fake).item()  # one-sided
+
+
+def test_least_squares_label():
+    real, fake = tensor(np.array([0.9, 0.4])), tensor(np.array([0.0]))
+    assert LeastSquares(real_label=0.9).discriminator(real, fake).item() == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize("label", [0.0, -0.5, 1.5, math.nan])
+@pytest.mark.parametrize("objective", [Minimax, NonSaturating])
+def test_impossible_labels(objective, label):
+    with pytest.raises(ValueError, match="real_label is"):
+        objective(real_label=label)
+
+
+def test_scores():
+    x = tensor(fill((3, 1)))
+    for objective in (LeastSquares(), Hinge(), Wasserstein()):
+        assert not objective.probabilistic
+        assert objective.score(x) is x
+    for objective in (Minimax(), NonSaturating()):
+        assert objective.probabilistic
+        assert objective.score(x).numpy().ravel().tolist() == pytest.approx(
+            [sigmoid(v) for v in x.numpy().ravel()]
+        )
+
+
+# --- Penalties -----------------------------------------------------------------------------------
+
+
+class Spy:
+    """A critic that remembers where it was asked."""
+
+    def __init__(self, critic):
+        self.critic = critic
+
+    def __call__(self, x):
+        self.x = x.numpy().copy()
+        return self.critic(x)
+
+
+def samples(shape, dtype=np.float64):
+    return tensor(fill(shape, seed=1).astype(dtype)), tensor(fill(shape, seed=2).astype(dtype))
+
+
+@given(
+    w=st.lists(st.floats(-3, 3), min_size=1, max_size=4),
+    weight=st.floats(0.1, 20),
+    target=st.floats(0, 2),
+    one_sided=st.booleans(),
+)
+def test_penalties_of_a_linear_critic(w, weight, target, one_sided):
+    """D(x) = w·x + c has slope ‖w‖ everywhere."""
+    slope = math.hypot(*w)
+    real, fake = samples((3, len(w)))
+    excess = max(0.0, slope - target) if one_sided else slope - target
+
+    def critic(x):
+        return x @ tensor(np.array(w)[:, None]) + 7.0
+
+    penalty = gradient_penalty(cpu.generator(0), weight=weight, target=target, one_sided=one_sided)
+    assert penalty(critic, real, fake).item() == pytest.approx(weight * excess**2, abs=1e-4)
+    r1 = r1_penalty(weight=weight)(critic, real, fake)
+    assert r1.item() == pytest.approx(weight / 2 * slope**2, rel=1e-10, abs=1e-200)
+
+
+def test_defaults_are_the_papers():
+    real, fake = samples((3, 2))
+    critic = lambda x: x @ tensor(np.array([[3.0], [4.0]]))
+    assert gradient_penalty(cpu.generator(0))(critic, real, fake).item() == pytest.approx(160)
+    assert r1_penalty()(critic, real, fake).item() == pytest.approx(125)
+
+
+def test_points_between_real_and_fake():
+    """One t per sample, the same for all its pixels, uniform on [0, 1), new in every call."""
+    real, fake = samples((500, 2, 1, 3))
+    spy = Spy(lambda x: x.sum((1, 2, 3)))
+    penalty = gradient_penalty(cpu.generator(0))
+    drawn = []
+    for _ in range(2):
+        penalty(spy, real, fake)
+        t = (spy.x - fake.numpy()) / (real.numpy() - fake.numpy())
+        t = t.reshape(500, -1)
+        np.testing.assert_allclose(t, np.repeat(t[:, :1], 6, axis=1), atol=1e-9)
+        drawn.append(t[:, 0])
+    t = np.concatenate(drawn)
+    assert t.min() >= 0
+    assert t.max() < 1
+    assert abs(t.mean() - 0.5) < 4 / math.sqrt(12 * 1000)
+    assert abs(t.var() - 1 / 12) < 4 / math.sqrt(180 * 1000)
+    assert abs(np.corrcoef(*drawn)[0, 1]) < 4 / math.sqrt(500)
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+@pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3, 2), (4,)])
+def test_one_norm_per_sample(shape, one_sided):
+    """D(x) = ½ Σ a x² has gradient a x: the penalty in a loop over samples."""
+    a = fill(shape[1:], "positive", 5)
+    real, fake = samples(shape)
+    spy = Spy(lambda x: (x * x * tensor(a)).sum(tuple(range(1, x.ndim))) * 0.5)
+    target = math.sqrt(a.size)  # some slopes above, some below
+    penalty = gradient_penalty(cpu.generator(0), weight=3.0, target=target, one_sided=one_sided)
+    value = penalty(spy, real, fake)
+    slopes = [math.sqrt(np.sum((a * x) ** 2)) for x in spy.x]
+    assert min(slopes) < target < max(slopes)
+    excesses = [max(s - target, 0.0) if one_sided else s - target for s in slopes]
+    assert value.item() == pytest.approx(3 * mean([e * e for e in excesses]), rel=1e-9)
+    value = r1_penalty(weight=3.0)(spy, real, fake)
+    np.testing.assert_array_equal(spy.x, real.numpy())
+    assert value.item() == pytest.approx(1.5 * mean([np.sum((a * x) ** 2) for x in real.numpy()]))
+
+
+def conv_net():
+    rng = cpu.generator(3)
+    init = nn.he()
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, stride=2, padding=1, rng=rng, init=init),
+        nn.LeakyReLU(),
+        nn.Conv2d(3, 2, 2, rng=rng, init=init),
+        nn.LayerNorm(2, rng=rng),
+        nn.Softplus(),
+        nn.Flatten(),
+        nn.Linear(8, 1, rng=rng),
+    )
+
+
+CRITICS = {
+    "mlp": (lambda: mlp([3, 6, 5, 1], rng=cpu.generator(2), activation=nn.Tanh), (5, 3)),
+    "leaky mlp": (lambda: mlp([3, 6, 5, 1], rng=cpu.generator(2)), (5, 3)),
+    "conv": (conv_net, (3, 6, 6, 1)),
+    "spectral": (
+        lambda: nn.Sequential(
+            nn.SpectralNorm(nn.Linear(3, 4, rng=cpu.generator(2)), rng=cpu.generator(4)),
+            nn.Tanh(),
+            nn.Linear(4, 1, rng=cpu.generator(2)),
+        ),
+        (5, 3),
+    ),
+}
+PENALTIES = {
+    "gradient": lambda: gradient_penalty(cpu.generator(0)),
+    "one-sided": lambda: gradient_penalty(cpu.generator(0), target=0.2, one_sided=True),
+    "r1": r1_penalty,
+}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("critic", [name for name in CRITICS if name != "spectral"])
+def test_parameter_gradient_of_a_penalty(critic, penalty):
+    """The derivative of a derivative, against differences of the penalty along drawn directions."""
+    make, shape = CRITICS[critic]
+    D = make().astype("float64")
+    real, fake = samples(shape)
+
+    def value():
+        return PENALTIES[penalty]()(D, real, fake)
+
+    gradients = grad(value(), D.parameters(), unused="zeros")
+    for k, (p, g) in enumerate(zip(D.parameters(), gradients, strict=True)):
+        u, start, ends = fill(p.shape, seed=k), p.data.copy(), []
+        for sign in (1, -1):
+            p.data[...] = start + sign * 1e-6 * u
+            ends.append(value().item())
+        p.data[...] = start
+        assert np.sum(u * g.numpy()) == pytest.approx(
+            (ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-6
+        ), f"parameter {k}"
+    assert any(g.numpy().any() for g in gradients)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("critic", CRITICS)
+def test_penalties_stay_float32(critic, penalty):
+    make, shape = CRITICS[critic]
+    D = make()
+    value = PENALTIES[penalty]()(D, *samples(shape, np.float32))
+    gradients = grad(value, D.parameters(), unused="zeros")
+    assert {value.dtype, *(g.dtype for g in gradients)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_critic_of_zeros(penalty, dtype):
+    """Where the slope is 0 the norm has no gradient: finite, and 0, all the same."""
+    D = mlp([3, 4, 1], rng=cpu.generator(0)).astype(dtype)
+    for p in D.parameters():
+        p.data[...] = 0
+    value = PENALTIES[penalty]()(D, *samples((5, 3), dtype))
+    expected = {"gradient": 10, "one-sided": 0, "r1": 0}[penalty]
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+    for g in grad(value, D.parameters(), unused="zeros"):
+        assert not g.numpy().any()  # NaN would count as true
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_penalties_say_nothing_to_the_generator(penalty):
+    D = mlp([3, 4, 1], rng=cpu.generator(0)).astype("float64")
+    real, fake = leaves([fill((5, 3), seed=1), fill((5, 3), seed=2)])
+    for g in grad(PENALTIES[penalty]()(D, real, fake), [real, fake], unused="zeros"):
+        assert not g.numpy().any()
+
+
+def test_gradient_penalty_is_pytorchs():
+    """The usual code of WGAN-GP, in its own framework, at the same points."""
+    torch = pytest.importorskip("torch")
+    D = mlp([4, 8, 6, 1], rng=cpu.generator(1)).astype("float64")
+    for p in D.parameters():
+        p.data[...] += 0.1
+    spy, (real, fake) = Spy(D), samples((7, 4))
+    value = gradient_penalty(cpu.generator(0))(spy, real, fake)
+    gradients = grad(value, D.parameters(), unused="zeros")
+
+    weights = [torch.tensor(p.data, requires_grad=True) for p in D.parameters()]
+    x = torch.tensor(spy.x, requires_grad=True)
+    y = x
+    for k in (0, 2, 4):
+        y = y @ weights[k] + weights[k + 1]
+        y = torch.nn.functional.leaky_relu(y, 0.2) if k < 4 else y
+    (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    expected = 10 * ((slope.norm(2, dim=1) - 1) ** 2).mean()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-9)
+    theirs = torch.autograd.grad(expected, weights, allow_unused=True)
+    for g, t in zip(gradients, theirs, strict=True):
+        t = np.zeros(g.shape) if t is None else t.numpy()
+        np.testing.assert_allclose(g.numpy(), t, rtol=1e-8, atol=1e-10)
+
+
+def test_a_penalty_adds_to_a_loss():
+    """J(D) + penalty has the sum of both gradients, in one walk through the graph."""
+    D = mlp([2, 5, 1], rng=cpu.generator(0), activation=nn.Tanh).astype("float64")
+    real, fake = samples((4, 2))
+
+    def losses():
+        loss = Wasserstein().discriminator(D(real), D(fake))
+        return loss, gradient_penalty(cpu.generator(0))(D, real, fake)
+
+    loss, penalty = losses()
+    together = grad(loss + penalty, D.parameters())
+    for a, b, c in zip(
+        together,
+        grad(loss, D.parameters()),
+        grad(penalty, D.parameters(), unused="zeros"),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a.numpy(), b.numpy() + c.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_a_critic_that_ignores_its_input_is_an_error():
+    constant = Tensor(np.ones((3, 1)))
+    with pytest.raises(ValueError, match="grad: y"):
+        r1_penalty()(lambda x: F.relu(constant), *samples((3, 2)))

@@ -1,0 +1,164 @@
+"""The shared networks: every shape they promise, and no parameter that learns nothing.
+
+A layer that was built but is not reached, or one behind a dead activation, shows in no loss
+curve. So each parameter of each network must receive a gradient, from the loss that will train it.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from checks import fill
+
+from minigan import nn
+from minigan.backend import cpu
+from minigan.losses import NonSaturating
+from minigan.models import dcgan_discriminator, dcgan_generator, mlp
+from minigan.tensor import grad, tensor
+
+SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
+
+
+def rng(seed=0):
+    return cpu.generator(seed)
+
+
+def values(shape, seed=0):
+    return tensor(fill(shape, seed=seed).astype(np.float32))
+
+
+def count(net):
+    return sum(p.size for p in net.parameters())
+
+
+def pair(size, channels, width=3, **options):
+    G = dcgan_generator(rng=rng(1), size=size, channels=channels, latent=5, width=width)
+    D = dcgan_discriminator(rng=rng(2), size=size, channels=channels, width=width, **options)
+    return G, D
+
+
+@pytest.mark.parametrize("size, start, stages", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dcgan_shapes(size, start, stages, channels):
+    G, D = pair(size, channels)
+    images = G(values((2, 5)))
+    assert (images.shape, images.dtype) == ((2, size, size, channels), np.float32)
+    assert abs(images.numpy()).max() <= 1
+    assert D(images).shape == (2, 1)
+    assert G[1].shape == (start, start, 3 * 2 ** (stages - 1))
+    assert start * 2**stages == size
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("size", [28, 32, 64])
+def test_every_parameter_learns(size, batch_norm):
+    G, D = pair(size, 1, batch_norm=batch_norm)
+    G.flat(), D.flat()
+    fake, real = G(values((4, 5))), values((4, size, size, 1), 1)
+    objective = NonSaturating()
+    d_loss = objective.discriminator(D(real), D(fake.detach()))
+    g_loss = objective.generator(D(fake))
+    for net, loss in ((D, d_loss), (G, g_loss)):
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32
+            assert np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.node.name
+
+
+def generator_count(start, stages, channels, latent, width):
+    """Linear without bias; per norm 2; per 4×4 filter 16; a bias only at the end."""
+    widths = [width * 2**k for k in reversed(range(stages))]
+    total = latent * start * start * widths[0] + 2 * sum(widths)
+    total += sum(16 * a * b for a, b in itertools.pairwise(widths))
+    return total + 16 * width * channels + channels
+
+
+def discriminator_count(start, stages, channels, width, batch_norm):
+    widths = [width * 2**k for k in range(stages)]
+    total = 16 * channels * width + width
+    for a, b in itertools.pairwise(widths):
+        total += 16 * a * b + (2 * b if batch_norm else b)
+    return total + start * start * widths[-1] + 1
+
+
+@pytest.mark.parametrize("size, start, stages", SIZES)
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_parameter_counts(size, start, stages, batch_norm):
+    G, D = pair(size, 3, batch_norm=batch_norm)
+    assert count(G) == generator_count(start, stages, 3, 5, 3)
+    assert count(D) == discriminator_count(start, stages, 3, 3, batch_norm)
+
+
+def test_the_default_pair():
+    """The one that is trained on MNIST: 28×28, 64 latent values, widths 64 and 32."""
+    G, D = dcgan_generator(rng=rng()), dcgan_discriminator(rng=rng())
+    assert count(G) == 64 * 7 * 7 * 64 + 2 * 64 + 16 * 64 * 32 + 2 * 32 + 16 * 32 + 1
+    assert count(D) == 16 * 32 + 32 + 16 * 32 * 64 + 2 * 64 + 7 * 7 * 64 + 1
+    assert (G.name, D.name) == ("G", "D")
+    G.flat(), D.flat()
+    assert G.parameters()[0].node.name == "G.0.weight"
+    assert D.parameters()[-1].node.name == "D.6.bias"
+    assert dcgan_generator(rng=rng(), name="painter").name == "painter"
+
+
+def test_batch_norm_is_where_dcgan_has_it():
+    """Everywhere but at G's output and at D's input; and nowhere if it is declined."""
+    G, D = pair(32, 1)
+    kinds = [type(layer).__name__ for layer in G]
+    assert kinds == [
+        *("Linear", "Reshape", "BatchNorm", "ReLU"),
+        *("ConvTranspose2d", "BatchNorm", "ReLU") * 2,
+        *("ConvTranspose2d", "Tanh"),
+    ]
+    kinds = [type(layer).__name__ for layer in D]
+    assert kinds == [
+        *("Conv2d", "LeakyReLU"),
+        *("Conv2d", "BatchNorm", "LeakyReLU") * 2,
+        *("Flatten", "Linear"),
+    ]
+    assert not pair(32, 1, batch_norm=False)[1].named_buffers()
+
+
+def test_dcgan_weights_start_small():
+    for net in pair(32, 1, width=16):
+        for name, p in net.named_parameters().items():
+            if p.ndim > 1:
+                assert p.data.std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * p.size)), name
+
+
+@pytest.mark.parametrize("size", [0, 5, 7, 9, 30, 31, 44, 100])
+@pytest.mark.parametrize("make", [dcgan_generator, dcgan_discriminator])
+def test_sizes_that_do_not_halve(make, size):
+    with pytest.raises(ValueError, match=f"image size {size}: expected"):
+        make(rng=rng(), size=size)
+
+
+def test_one_seed_one_network():
+    first, again, other = (
+        [p.data.tobytes() for p in dcgan_generator(rng=rng(s), width=2).parameters()]
+        for s in (1, 1, 2)
+    )
+    assert first == again
+    assert first[0] != other[0]
+
+
+def test_mlp():
+    net = mlp([2, 7, 5, 1], rng=rng(), name="D")
+    kinds = [type(layer).__name__ for layer in net]
+    assert kinds == ["Linear", "LeakyReLU", "Linear", "LeakyReLU", "Linear"]
+    assert count(net) == 2 * 7 + 7 + 7 * 5 + 5 + 5 + 1
+    assert net(values((4, 2))).shape == (4, 1)
+    assert net.name == "D"
+    for p in net.parameters():
+        p.data += 0.1
+    gradients = grad(net(values((9, 2))).sum(), net.parameters())
+    assert all(g.numpy().any() for g in gradients)
+
+
+def test_mlp_options():
+    net = mlp([3, 4, 2], rng=rng(), activation=nn.Tanh, init=nn.normal(0.0))
+    assert isinstance(net[1], nn.Tanh)
+    assert not net(values((2, 3))).numpy().any()
+    assert len(mlp([3, 2], rng=rng())) == 1
+    with pytest.raises(ValueError, match=r"mlp: sizes \[3\]"):
+        mlp([3], rng=rng())

@@ -1,0 +1,880 @@
+"""Layers against their definitions: plain loops, differences, PyTorch, and what they may keep.
+
+A layer is a function and the parameters it owns, so three things can go wrong: the function (its
+values, its gradients in the input and in every parameter, its dtype), the bookkeeping of the
+parameters (order, names, state, copies, the one flat array), and what is remembered between
+calls (running statistics: yes; activations: never).
+"""
+
+import gc
+import itertools
+import math
+import os
+import subprocess
+import sys
+import weakref
+
+import numpy as np
+import pytest
+from checks import check_float32, check_gradients, fill, leaves
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigan import nn
+from minigan.backend import cpu
+from minigan.nn import FlatParameters, Parameter
+from minigan.tensor import ShapeError, StaleGraphError, Tensor, grad, no_grad, tensor
+
+
+def rng(seed=0):
+    return cpu.generator(seed)
+
+
+def substitutable(net):
+    """(f, shapes): f(x, *weights) is the net with given tensors in its parameters' places."""
+    places = [
+        (module, key)
+        for _, module in net.modules()
+        for key, value in vars(module).items()
+        if isinstance(value, Parameter)
+    ]
+    shapes = [getattr(module, key).shape for module, key in places]
+
+    def f(x, *weights):
+        for (module, key), weight in zip(places, weights, strict=True):
+            setattr(module, key, weight)
+        return net(x)
+
+    return f, shapes
+
+
+def bits(net):
+    return {key: array.tobytes() for key, array in net.state().items()}
+
+
+# --- The definitions, in loops -------------------------------------------------------------------
+
+
+def linear(x, w, b=0.0):
+    y = np.empty((*x.shape[:-1], w.shape[1]))
+    for index in np.ndindex(y.shape):
+        y[index] = sum(a * c for a, c in zip(x[index[:-1]], w[:, index[-1]], strict=True))
+    return y + b
+
+
+def conv(stride, padding):
+    def reference(x, w, b=0.0):
+        (kh, kw, _, filters), (sh, sw), (ph, pw) = w.shape, stride, padding
+        x = np.pad(x, [(0, 0), (ph, ph), (pw, pw), (0, 0)])
+        rows, columns = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
+        y = np.empty((len(x), rows, columns, filters))
+        for n, i, j, k in np.ndindex(y.shape):
+            y[n, i, j, k] = (x[n, i * sh : i * sh + kh, j * sw : j * sw + kw] * w[..., k]).sum()
+        return y + b
+
+    return reference
+
+
+def conv_transpose(stride, padding):
+    def reference(x, w, b=0.0):
+        (kh, kw, filters, _), (sh, sw), (ph, pw) = w.shape, stride, padding
+        n, h, width, _ = x.shape
+        y = np.zeros((n, (h - 1) * sh + kh, (width - 1) * sw + kw, filters))
+        for m, i, j, u, v, k in np.ndindex(n, h, width, kh, kw, filters):
+            y[m, i * sh + u, j * sw + v, k] += (x[m, i, j] * w[u, v, k]).sum()
+        return y[:, ph : y.shape[1] - ph, pw : y.shape[2] - pw] + b
+
+    return reference
+
+
+def norm(groups):
+    """γ (x − μ) / √(σ² + ε) + β; groups(index) says which values share their statistics."""
+
+    def reference(x, scale, shift):
+        members = {}
+        for index in np.ndindex(x.shape):
+            members.setdefault(groups(index), []).append(index)
+        y = np.empty(x.shape)
+        for group in members.values():
+            values = [x[index] for index in group]
+            mean = math.fsum(values) / len(values)
+            variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
+            for index in group:
+                r = (x[index] - mean) / math.sqrt(variance + 1e-5)
+                y[index] = scale[index[-1]] * r + shift[index[-1]]
+        return y
+
+    return reference
+
+
+def elementwise(f):
+    return np.vectorize(f, otypes=[float])
+
+
+def repeat(x, fh, fw):
+    y = np.empty((len(x), x.shape[1] * fh, x.shape[2] * fw, x.shape[3]))
+    for n, i, j, c in np.ndindex(y.shape):
+        y[n, i, j, c] = x[n, i // fh, j // fw, c]
+    return y
+
+
+# name: (layer, shape of the input, reference of (x, *weights))
+LAYERS = {
+    "Linear": (lambda: nn.Linear(3, 4, rng=rng()), (5, 3), linear),
+    "Linear, no bias": (lambda: nn.Linear(3, 4, rng=rng(), bias=False), (5, 3), linear),
+    "Linear of sequences": (lambda: nn.Linear(3, 2, rng=rng()), (2, 4, 3), linear),
+    "Conv2d": (
+        lambda: nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng()),
+        (2, 5, 4, 2),
+        conv((2, 1), (1, 0)),
+    ),
+    "Conv2d, no bias": (
+        lambda: nn.Conv2d(1, 2, 4, stride=2, padding=1, rng=rng(), bias=False),
+        (2, 6, 6, 1),
+        conv((2, 2), (1, 1)),
+    ),
+    "ConvTranspose2d": (
+        lambda: nn.ConvTranspose2d(3, 2, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng()),
+        (2, 3, 4, 3),
+        conv_transpose((2, 1), (1, 0)),
+    ),
+    "ConvTranspose2d, no bias": (
+        lambda: nn.ConvTranspose2d(2, 1, 4, stride=2, padding=1, rng=rng(), bias=False),
+        (2, 3, 3, 2),
+        conv_transpose((2, 2), (1, 1)),
+    ),
+    "BatchNorm": (lambda: nn.BatchNorm(3, rng=rng()), (6, 3), norm(lambda i: i[-1])),
+    "BatchNorm of images": (
+        lambda: nn.BatchNorm(2, rng=rng()),
+        (3, 2, 3, 2),
+        norm(lambda i: i[-1]),
+    ),
+    "LayerNorm": (lambda: nn.LayerNorm(5, rng=rng()), (3, 5), norm(lambda i: i[0])),
+    "LayerNorm of images": (
+        lambda: nn.LayerNorm(2, rng=rng()),
+        (2, 2, 3, 2),
+        norm(lambda i: i[0]),
+    ),
+    "InstanceNorm": (
+        lambda: nn.InstanceNorm(2, rng=rng()),
+        (2, 3, 2, 2),
+        norm(lambda i: (i[0], i[-1])),
+    ),
+    "Flatten": (nn.Flatten, (2, 3, 2), lambda x: np.array([list(row.flat) for row in x])),
+    "Reshape": (
+        lambda: nn.Reshape(3, 1, 2),
+        (2, 6),
+        lambda x: np.array([[[row[0:2]], [row[2:4]], [row[4:6]]] for row in x]),
+    ),
+    "Upsample": (lambda: nn.Upsample(3), (2, 2, 3, 2), lambda x: repeat(x, 3, 3)),
+    "Upsample, two factors": (
+        lambda: nn.Upsample((1, 2)),
+        (1, 3, 2, 1),
+        lambda x: repeat(x, 1, 2),
+    ),
+    "ReLU": (nn.ReLU, (3, 4), elementwise(lambda v: max(v, 0.0))),
+    "LeakyReLU": (nn.LeakyReLU, (3, 4), elementwise(lambda v: v if v > 0 else 0.2 * v)),
+    "LeakyReLU(0.01)": (
+        lambda: nn.LeakyReLU(0.01),
+        (3, 4),
+        elementwise(lambda v: v if v > 0 else 0.01 * v),
+    ),
+    "ELU": (nn.ELU, (3, 4), elementwise(lambda v: v if v > 0 else math.exp(v) - 1)),
+    "ELU(0.5)": (
+        lambda: nn.ELU(0.5),
+        (3, 4),
+        elementwise(lambda v: v if v > 0 else 0.5 * (math.exp(v) - 1)),
+    ),
+    "Tanh": (nn.Tanh, (3, 4), elementwise(math.tanh)),
+    "Sigmoid": (nn.Sigmoid, (3, 4), elementwise(lambda v: 1 / (1 + math.exp(-v)))),
+    "Softplus": (nn.Softplus, (3, 4), elementwise(lambda v: math.log(1 + math.exp(v)))),
+    "Sequential": (
+        lambda: nn.Sequential(nn.Linear(3, 2, rng=rng()), nn.Tanh(), nn.Linear(2, 1, rng=rng())),
+        (4, 3),
+        lambda x, w, b, v, c: linear(np.tanh(linear(x, w, b)), v, c),
+    ),
+}
+
+
+def each_layer(*, where=lambda name: True):
+    return pytest.mark.parametrize("name", [name for name in LAYERS if where(name)])
+
+
+def drawn(name, seed):
+    """The layer as a function of its input and weights, and values for all of them."""
+    make, shape, _ = LAYERS[name]
+    net = make().astype("float64")
+    f, shapes = substitutable(net)
+    weights = [fill(s, "real", seed + k) for k, s in enumerate(shapes, 1)]
+    return net, f, [fill(shape, "nonzero", seed), *weights]
+
+
+@each_layer()
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=3)
+def test_values_are_the_definition(name, seed):
+    _, f, arrays = drawn(name, seed)
+    expected = LAYERS[name][2](*arrays)
+    y = f(*map(tensor, arrays))
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+@each_layer()
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=3)
+def test_gradients_of_both_orders(name, seed):
+    _, f, arrays = drawn(name, seed)
+    check_gradients(f, *arrays, rtol=1e-5)
+
+
+@each_layer()
+def test_float32_stays_float32(name):
+    net, f, arrays = drawn(name, 0)
+    check_float32(f, *arrays)  # the values; float64 buffers would show in them
+    net = LAYERS[name][0]()
+    assert all(array.dtype == np.float32 for array in net.state().values())
+    net(tensor(arrays[0].astype(np.float32)))
+    assert all(array.dtype == np.float32 for array in net.state().values())
+    assert net.eval()(tensor(arrays[0].astype(np.float32))).dtype == np.float32
+
+
+@each_layer()
+def test_no_activation_is_kept(name):
+    make, shape, _ = LAYERS[name]
+    net, x = make(), tensor(fill(shape).astype(np.float32), requires_grad=True)
+    gc.disable()
+    try:
+        y = net(x)
+        (g,) = grad(y, [x], cotangent=Tensor(np.ones_like(y.data)), create_graph=True)
+        held = [weakref.ref(held) for held in (y, y.data, g)]
+        assert all(ref() is not None for ref in held)
+        del y, g
+        assert [ref() for ref in held] == [None] * 3
+    finally:
+        gc.enable()
+
+
+@each_layer()
+def test_two_calls_build_independent_graphs(name):
+    make, shape, _ = LAYERS[name]
+    net = make()
+    xs = [fill(shape, "nonzero", seed).astype(np.float32) for seed in (1, 2)]
+
+    def gradients(y, x):
+        return [g.data.tobytes() for g in grad(y.mean(), [x, *net.parameters()])]
+
+    alone = []
+    for x in leaves(xs):
+        alone.append(gradients(net(x), x))
+    a, b = leaves(xs)
+    together = net(a), net(b)
+    assert gradients(together[1], b) == alone[1]
+    assert gradients(together[0], a) == alone[0]
+
+
+# --- Initialisers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "init, std",
+    [
+        (nn.normal(), 0.02),
+        (nn.normal(0.5), 0.5),
+        (nn.he(), math.sqrt(2 / 300)),
+        (nn.he(0.2), math.sqrt(2 / (1.04 * 300))),
+        (nn.xavier(), math.sqrt(2 / 700)),
+    ],
+)
+def test_initialisers_have_their_moments(init, std):
+    """The errors of a mean and of a standard deviation of n values are std/√n and std/√2n."""
+    values = init(rng(), (300, 400), 300, 400).ravel().astype(float)
+    assert abs(values.mean()) < 4 * std / math.sqrt(values.size)
+    assert abs(values.std() / std - 1) < 4 / math.sqrt(2 * values.size)
+    assert abs((values**4).mean() / std**4 - 3) < 4 * math.sqrt(96 / values.size)  # a normal's
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (lambda **k: nn.Linear(400, 300, **k), (100, 400)),
+        (lambda **k: nn.Conv2d(24, 40, (3, 5), **k), (20, 10, 12, 24)),
+        (lambda **k: nn.ConvTranspose2d(60, 20, 4, stride=2, **k), (20, 12, 12, 60)),
+    ],
+)
+def test_he_keeps_the_signal(layer, shape):
+    """Fan-in is right if outputs, before their ReLU, have twice the input's mean square."""
+    y = layer(rng=rng(), init=nn.he())(tensor(rng(1).normal(shape))).numpy()
+    inside = y[:, 4:-4, 4:-4] if "Transpose" in repr(layer(rng=rng())) else y
+    assert np.mean(inside.astype(float) ** 2) == pytest.approx(2, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (3, 3, 2, 4), (2, 2, 1, 9)])
+def test_orthogonal(shape):
+    matrix = nn.orthogonal(1.5)(rng(), shape, None, None)
+    assert matrix.shape == shape
+    assert matrix.dtype == np.float32
+    singular = np.linalg.svd(matrix.reshape(-1, shape[-1]), compute_uv=False)
+    np.testing.assert_allclose(singular, 1.5, rtol=1e-5)
+
+
+def test_orthogonal_is_uniform():
+    """Over many 1×1 and 2×2 draws each sign and each direction is as likely as any other."""
+    draws = np.array([nn.orthogonal()(rng(seed), (2, 2), 2, 2) for seed in range(400)])
+    assert np.all(abs(draws.mean(axis=0)) < 4 * math.sqrt(0.5 / 400))
+    assert abs(np.mean(np.linalg.det(draws) > 0) - 0.5) < 4 * 0.5 / math.sqrt(400)
+
+
+def test_layers_use_the_initialiser_and_start_without_offset():
+    for layer in (
+        nn.Linear(30, 40, rng=rng(), init=nn.normal(7.0)),
+        nn.Conv2d(9, 16, 3, rng=rng(), init=nn.normal(7.0)),
+        nn.ConvTranspose2d(9, 16, 3, rng=rng(), init=nn.normal(7.0)),
+    ):
+        assert layer.weight.data.std() == pytest.approx(7, rel=4 / math.sqrt(2 * 1200))
+        assert not layer.bias.data.any()
+    embedding = nn.Embedding(30, 40, rng=rng())
+    assert embedding.weight.data.std() == pytest.approx(1, rel=4 / math.sqrt(2 * 1200))
+
+
+# --- Batch norm ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (2, 4, 2, 3)])
+def test_batch_norm_is_pytorchs(shape):
+    torch = pytest.importorskip("torch")
+    mine = nn.BatchNorm(3, momentum=0.3, eps=1e-4, rng=rng()).astype("float64")
+    kind = torch.nn.BatchNorm1d if len(shape) == 2 else torch.nn.BatchNorm2d
+    theirs = kind(3, momentum=0.3, eps=1e-4).double()
+    mine.scale.data[...] = fill((3,), "positive", 1)
+    mine.shift.data[...] = fill((3,), "real", 2)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor(mine.scale.data))
+        theirs.bias.copy_(torch.tensor(mine.shift.data))
+
+    def both(seed):
+        x = 3 + 2 * fill(shape, "real", seed)
+        (a,), b = leaves([x]), torch.tensor(x, requires_grad=True)
+        y = mine(a)
+        z = theirs(torch.movedim(b, -1, 1))
+        (g,) = grad((y**3).sum(), [a])
+        (z**3).sum().backward()
+        z = torch.movedim(z, 1, -1)
+        np.testing.assert_allclose(y.numpy(), z.detach().numpy(), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(g.numpy(), b.grad.numpy(), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(mine.running_mean, theirs.running_mean, rtol=1e-10)
+        np.testing.assert_allclose(mine.running_variance, theirs.running_var, rtol=1e-10)
+
+    for seed in range(4):
+        both(seed)
+    mine.eval(), theirs.eval()
+    both(9)
+
+
+def test_batch_norm_averages_the_unbiased_variance():
+    layer = nn.BatchNorm(1, momentum=0.25, rng=rng()).astype("float64")
+    mean, variance = 0.0, 1.0
+    for batch in ([1.0, 3.0, 8.0], [0.0, 0.5, 1.0], [-2.0, 2.0, 6.0]):
+        layer(tensor(np.array(batch)[:, None]))
+        m = sum(batch) / 3
+        mean = 0.75 * mean + 0.25 * m
+        variance = 0.75 * variance + 0.25 * sum((v - m) ** 2 for v in batch) / 2
+    assert layer.running_mean.tolist() == pytest.approx([mean])
+    assert layer.running_variance.tolist() == pytest.approx([variance])
+
+
+def evaluated(layer):
+    layer.running_mean = fill((3,), "real", 8)
+    layer.running_variance = fill((3,), "positive", 9)
+    return layer.astype("float64").eval()
+
+
+def test_batch_norm_in_evaluation():
+    layer = evaluated(nn.BatchNorm(3, rng=rng()))
+    before = bits(layer)
+    f, _ = substitutable(layer)
+    arrays = fill((4, 2, 3)), fill((3,), seed=1), fill((3,), seed=2)
+    x, scale, shift = arrays
+    expected = np.empty(x.shape)
+    for n, i, c in np.ndindex(x.shape):
+        r = (x[n, i, c] - layer.running_mean[c]) / math.sqrt(layer.running_variance[c] + 1e-5)
+        expected[n, i, c] = scale[c] * r + shift[c]
+    np.testing.assert_allclose(f(*map(tensor, arrays)).numpy(), expected, rtol=1e-12)
+    check_gradients(f, *arrays)
+    layer = evaluated(nn.BatchNorm(3, rng=rng()))
+    layer(tensor(fill((1, 3))))  # one value is enough here
+    assert bits(layer) == before
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)])
+def test_one_value_has_no_variance(shape):
+    layer = nn.BatchNorm(3, rng=rng())
+    before = bits(layer)
+    with pytest.raises(ShapeError, match="BatchNorm: one value per channel"):
+        layer(tensor(np.ones(shape, np.float32)))
+    assert bits(layer) == before
+
+
+def test_gradients_do_not_run_through_running_statistics():
+    """The second batch's output depends on the first only through numbers."""
+    layer = nn.BatchNorm(2, rng=rng())
+    first, second = leaves(fill((4, 2), seed=s).astype(np.float32) for s in (0, 1))
+    layer(first)
+    y = layer.eval()(second)
+    (g,) = grad(y.sum(), [first], unused="zeros")
+    assert not g.data.any()
+
+
+# --- Spectral norm -------------------------------------------------------------------------------
+
+SPECTRAL = {
+    "Linear": (lambda: nn.Linear(6, 4, rng=rng(3), bias=False), (6,)),
+    "Conv2d": (lambda: nn.Conv2d(2, 4, 3, rng=rng(3), bias=False), (3, 3, 2)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(5, 2, 3, rng=rng(3), bias=False), (1, 1, 5)),
+}
+
+
+def effective_matrix(net, shape):
+    """The weight in use, read off the layer's answers to unit impulses."""
+    impulses = np.eye(math.prod(shape)).reshape(-1, *shape)
+    with no_grad():
+        return net(tensor(impulses)).numpy().reshape(len(impulses), -1)
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_spectral_norm_brings_the_largest_singular_value_to_one(name):
+    make, shape = SPECTRAL[name]
+    net = nn.SpectralNorm(make(), rng=rng(4)).astype("float64")
+    net.layer.weight.data *= 5
+    unscaled = effective_matrix(net.layer, shape)
+    errors = []
+    for _ in range(60):
+        matrix = effective_matrix(net, shape)
+        errors.append(abs(np.linalg.svd(matrix, compute_uv=False)[0] - 1))
+        net(tensor(np.ones((1, *shape))))
+    assert errors[0] > 1e-3  # the start was no accident
+    assert errors[-1] < 1e-6
+    top = np.linalg.svd(unscaled, compute_uv=False)[0]
+    np.testing.assert_allclose(effective_matrix(net, shape), unscaled / top, rtol=1e-5, atol=1e-8)
+
+
+def test_spectral_norm_follows_algorithm_1():
+    """Miyato et al. 2018: ṽ ← Wᵀũ / ‖Wᵀũ‖, ũ ← Wṽ / ‖Wṽ‖, σ = ũᵀWṽ, one step per call."""
+    net = nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng(1)).astype("float64")
+    assert np.linalg.norm(net.u) == pytest.approx(1)
+    w, x, u = net.layer.weight.data, fill((4, 3)), net.u
+    for _ in range(3):
+        v = w.T @ u / np.linalg.norm(w.T @ u)
+        u = w @ v / np.linalg.norm(w @ v)
+        np.testing.assert_allclose(net(tensor(x)).numpy(), linear(x, w / (u @ w @ v)), rtol=1e-9)
+        np.testing.assert_allclose(net.u, u, rtol=1e-9)
+
+
+def test_spectral_norm_moves_u_only_while_training():
+    net = nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng(1))
+    x, start = tensor(np.ones((1, 3), np.float32)), net.u.tobytes()
+    with no_grad():
+        net(x)
+    net.eval()(x)
+    assert net.u.tobytes() == start
+    net.train()(x)
+    assert net.u.tobytes() != start
+    assert net.u.dtype == net(x).dtype == np.float32
+
+
+def test_spectral_norm_gradient():
+    """Once u and v have settled, first differences of the layer in evaluation are its gradient."""
+    net = nn.SpectralNorm(nn.Linear(4, 3, rng=rng()), rng=rng(1)).astype("float64")
+    x, w, b = fill((5, 4)), net.layer.weight.data.copy(), net.layer.bias.data.copy()
+    for _ in range(300):
+        net(tensor(x))
+    net.eval()
+    check_gradients(net, x)
+    f, _ = substitutable(net)
+    check_gradients(f, x, w, b, order=1)
+
+
+def test_spectral_norm_gradient_holds_u_and_v_constant():
+    """Miyato et al. 2018, eq. 12, far from convergence: (Γ − ⟨Γ, W/σ⟩ u vᵀ) / σ."""
+    net = nn.SpectralNorm(nn.Linear(4, 3, rng=rng(), bias=False), rng=rng(1)).astype("float64")
+    w, x, c = net.layer.weight.data, fill((5, 4)), fill((5, 3), seed=1)
+    v = w.T @ net.u / np.linalg.norm(w.T @ net.u)
+    y = net(tensor(x))
+    (g,) = grad(y, [net.layer.weight], cotangent=Tensor(c))
+    sigma, gamma = net.u @ w @ v, x.T @ c
+    expected = (gamma - np.sum(gamma * w / sigma) * np.outer(net.u, v)) / sigma
+    np.testing.assert_allclose(g.numpy(), expected, rtol=1e-9)
+
+
+# --- Embedding, dropout, sequences ---------------------------------------------------------------
+
+
+def test_embedding_is_a_row_per_label():
+    layer = nn.Embedding(5, 3, rng=rng()).astype("float64")
+    w, labels = layer.weight.data, np.array([4, 0, 4, 2])
+    y = layer(tensor(labels))
+    np.testing.assert_array_equal(y.numpy(), [list(w[k]) for k in labels])
+    np.testing.assert_array_equal(layer(labels).numpy(), y.numpy())
+    f = substitutable(layer)[0]
+    check_gradients(lambda weight: f(labels, weight) ** 2, fill((5, 3)))
+    with pytest.raises(TypeError, match="Embedding: labels must be integers, got float32"):
+        layer(tensor([1.0, 2.0]))
+
+
+def test_embedding_gradient_adds_up_over_repeated_labels():
+    layer = nn.Embedding(3, 1, rng=rng())
+    (g,) = grad(layer(np.array([2, 0, 2, 2])).sum(), [layer.weight])
+    assert g.numpy().ravel().tolist() == [1, 0, 3]
+    assert g.dtype == np.float32
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.9])
+def test_dropout(p):
+    layer, n = nn.Dropout(p, rng=rng()), 20_000
+    (x,) = leaves([fill((n,), "nonzero").astype(np.float32)])
+    y = layer(x)
+    (g,) = grad(y.sum(), [x])
+    factor = y.numpy() / x.numpy()
+    np.testing.assert_allclose(factor[factor != 0], 1 / (1 - p), rtol=1e-6)
+    assert abs(np.mean(factor == 0) - p) <= 4 * math.sqrt(p * (1 - p) / n)
+    np.testing.assert_allclose(g.numpy(), factor, rtol=1e-6)
+    assert y.dtype == g.dtype == np.float32
+    if p:
+        assert np.any((layer(x).numpy() == 0) != (factor == 0))  # another mask each time
+    again = nn.Dropout(p, rng=rng())(x)
+    np.testing.assert_array_equal(again.numpy(), y.numpy())  # but the same ones from a seed
+    assert layer.eval()(x) is x
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan")])
+def test_dropout_with_an_impossible_probability(p):
+    with pytest.raises(ValueError, match="dropout: probability"):
+        nn.Dropout(p, rng=rng())(tensor([1.0]))
+
+
+def test_sequential_is_a_sequence():
+    layers = [nn.Flatten(), nn.Tanh(), nn.ReLU()]
+    net = nn.Sequential(*layers)
+    assert list(net) == layers
+    assert len(net) == 3
+    assert net[-1] is layers[-1]
+    many = nn.Sequential(*(nn.Dropout(k / 20, rng=rng()) for k in range(12)))
+    assert [layer.p for layer in many] == [k / 20 for k in range(12)]  # "10" stands after "9"
+
+
+# --- Parameters, buffers, state ------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """Parts in an order that is neither the alphabet's nor the types'."""
+
+    def __init__(self, name=""):
+        self.name = name
+        self.zeta = nn.Linear(2, 3, rng=rng(1))
+        self.gain = Parameter(np.full(3, 2.0, np.float32))
+        self.alpha = nn.Sequential(nn.BatchNorm(3, rng=rng()), nn.Linear(3, 1, rng=rng(2)))
+
+    def forward(self, x):
+        return self.alpha(self.zeta(x) * self.gain)
+
+
+NAMES = ["zeta.weight", "zeta.bias", "gain"]
+NAMES += ["alpha.0.scale", "alpha.0.shift", "alpha.1.weight", "alpha.1.bias"]
+BUFFERS = ["alpha.0.running_mean", "alpha.0.running_variance"]
+
+
+def test_names_and_order():
+    net = Block()
+    assert list(net.named_parameters()) == NAMES
+    assert [id(p) for p in net.parameters()] == [id(p) for p in net.named_parameters().values()]
+    assert list(net.named_buffers()) == BUFFERS
+    assert list(net.state()) == NAMES + BUFFERS
+    assert [path for path, _ in net.modules()] == ["", "zeta", "alpha", "alpha.0", "alpha.1"]
+    assert net.modules()[3][1] is net.alpha[0]
+
+
+def test_order_does_not_depend_on_the_hash_seed():
+    script = (
+        "from minigan import cpu, models, nn\n"
+        "net = nn.Sequential(models.dcgan_generator(rng=cpu.generator(0), width=2), nn.Flatten(),"
+        "nn.SpectralNorm(nn.Linear(784, 1, rng=cpu.generator(1)), rng=cpu.generator(2)))\n"
+        "print(list(net.state()), [p.shape for p in net.parameters()], net)"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(printed) == 1
+    assert "'2.layer.weight'" in printed.pop()
+
+
+def trained(seed):
+    """A block whose every array differs from a fresh one's."""
+    net = Block()
+    for k, p in enumerate(net.parameters()):
+        p.data[...] = fill(p.shape, "real", seed + k)
+    net(tensor(fill((4, 2), seed=seed).astype(np.float32)))
+    return net
+
+
+def test_state_round_trip():
+    source, target = trained(1), trained(50)
+    x = tensor(fill((3, 2)).astype(np.float32))
+    before = bits(target)
+    assert all(before[key] != value for key, value in bits(source).items())
+    target.load_state({key: array.copy() for key, array in source.state().items()})
+    assert bits(target) == bits(source)
+    assert target.eval()(x).numpy().tobytes() == source.eval()(x).numpy().tobytes()
+
+
+def test_load_state_takes_copies():
+    source, target = trained(1), trained(50)
+    state = source.state()
+    target.load_state(state)
+    before = bits(target)
+    for array in state.values():
+        array += 1
+    assert bits(target) == before
+
+
+def test_load_state_converts_to_the_networks_dtype():
+    source, target = trained(1), trained(50)
+    target.load_state({key: array.astype(np.float64) for key, array in source.state().items()})
+    assert bits(target) == bits(source)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda s: s.pop("gain"), "differ in gain"),
+        (lambda s: s.update(extra=s["gain"]), "differ in extra"),
+        (lambda s: s.pop(BUFFERS[1]), f"differ in {BUFFERS[1]}"),
+        (lambda s: s.update(gain=np.ones(1)), r"gain has shape \(1,\), expected \(3,\)"),
+        (
+            lambda s: s.update({BUFFERS[0]: np.ones((3, 1))}),
+            r"running_mean has shape \(3, 1\), expected \(3,\)",
+        ),
+    ],
+)
+def test_load_state_all_or_nothing(damage, message):
+    source, target = trained(1), trained(50)
+    before, versions = bits(target), [p.node.version for p in target.parameters()]
+    state = dict(source.state())
+    damage(state)
+    with pytest.raises(ValueError, match=message):
+        target.load_state(state)
+    assert bits(target) == before
+    assert [p.node.version for p in target.parameters()] == versions
+
+
+def test_loading_makes_older_graphs_stale():
+    net = Block(name="D")
+    net.flat()
+    y = net(tensor(fill((4, 2)).astype(np.float32))).sum()
+    net.load_state(trained(1).state())
+    with pytest.raises(StaleGraphError, match=r"D\.alpha\.1\.weight"):
+        grad(y, net.parameters())
+
+
+def test_a_copy_is_independent():
+    net = trained(1)
+    net.flat()
+    net.zeta.eval()
+    twin = net.copy()
+    before = bits(net)
+    assert bits(twin) == before
+    assert (twin.training, twin.zeta.training) == (True, False)
+    assert [p.node.name for p in twin.parameters()] == NAMES
+    for p in twin.parameters():
+        p.data += 1
+    twin(tensor(fill((4, 2)).astype(np.float32)))
+    assert bits(net) == before
+    assert all(value != before[key] for key, value in bits(twin).items())
+    assert not {id(p.node) for p in net.parameters()} & {id(p.node) for p in twin.parameters()}
+
+
+def test_a_copy_keeps_shared_parameters_shared():
+    net = nn.Sequential(nn.Linear(2, 2, rng=rng()), nn.Linear(2, 2, rng=rng()))
+    net[1].weight = net[0].weight
+    twin = net.copy()
+    assert twin[1].weight is twin[0].weight
+    assert twin[0].weight is not net[0].weight
+
+
+def test_a_copy_stays_on_its_device():
+    net = nn.Dropout(0.5, rng=rng())
+    twin = net.copy()
+    assert twin.rng.backend is cpu
+    x = tensor(np.ones(64, np.float32))
+    assert twin(x).numpy().tobytes() == net(x).numpy().tobytes()  # the stream is copied, not shared
+
+
+def test_train_and_eval_reach_every_layer():
+    net = Block()
+    assert all(not module.training for _, module in net.eval().modules())
+    assert all(module.training for _, module in net.train().modules())
+
+
+def test_a_module_without_forward_says_so():
+    class Half(nn.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Half defines no forward"):
+        Half()(None)
+
+
+# --- The flat array ------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5),
+)
+def test_parameters_become_views_of_one_array(shapes):
+    arrays = [fill(shape, "real", k).astype(np.float32) for k, shape in enumerate(shapes)]
+    parameters = [Parameter(array.copy()) for array in arrays]
+    flat = FlatParameters(parameters)
+    assert flat.data.tolist() == list(itertools.chain(*(a.ravel().tolist() for a in arrays)))
+    assert all(p.shape == a.shape for p, a in zip(parameters, arrays, strict=True))
+    flat.data[...] = np.arange(flat.data.size)
+    written = [value for p in parameters for value in p.data.ravel().tolist()]
+    assert written == list(range(flat.data.size))
+    parameters[-1].data[...] = -1
+    assert flat.data[-1] == -1
+
+
+def test_flat_is_made_once_and_names_the_parameters():
+    net = Block(name="G")
+    values = bits(net)
+    flat = net.flat()
+    assert net.flat() is flat
+    assert bits(net) == values
+    assert [p.node.name for p in net.parameters()] == [f"G.{name}" for name in NAMES]
+    assert flat.data.dtype == np.float32
+
+
+def test_a_parameter_belongs_to_one_flat_array():
+    net = Block(name="G")
+    flat = net.flat()
+    before = [p.data for p in net.parameters()]
+    with pytest.raises(ValueError, match=r"'G\.gain' of shape \(3,\) already belongs"):
+        FlatParameters([Parameter(np.ones(2, np.float32)), net.gain])
+    net.extra = nn.Linear(1, 1, rng=rng())
+    with pytest.raises(ValueError, match=r"'G\.zeta\.weight' of shape \(2, 3\) already belongs"):
+        net.flat()
+    assert [id(p.data) for p in flat.parameters] == [id(array) for array in before]
+    with pytest.raises(ValueError, match="no parameters"):
+        nn.ReLU().flat()
+
+
+def test_astype_lets_go_of_the_flat_array():
+    net = trained(1)
+    old, values = net.flat(), {key: array.copy() for key, array in net.state().items()}
+    y = net(tensor(fill((4, 2)).astype(np.float32)))
+    values |= {key: net.state()[key] for key in BUFFERS}
+    assert net.astype("float64") is net
+    with pytest.raises(StaleGraphError, match=r"alpha\.1\.weight"):
+        grad(y.sum(), [net.alpha[1].bias])
+    assert net.flat() is not old
+    assert net.flat().data.dtype == np.float64
+    for key, array in net.state().items():
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, values[key])
+    assert net(tensor(fill((4, 2)))).dtype == np.float64
+
+
+def test_an_update_makes_older_graphs_stale():
+    net = nn.Linear(2, 1, rng=rng())
+    net.flat()
+    x = tensor(np.ones((1, 2), np.float32))
+    old = net(x).sum()
+    net.bias.data += 1
+    net.bias.updated()
+    with pytest.raises(StaleGraphError, match=r"parameter \(bias\) of shape \(1,\)"):
+        grad(old, [net.weight])
+    grad(net(x).sum(), [net.weight])
+
+
+# --- What the reader sees ------------------------------------------------------------------------
+
+
+def test_repr():
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, (3, 2), stride=2, rng=rng()),
+        nn.Sequential(nn.BatchNorm(4, rng=rng()), nn.LeakyReLU(0.1)),
+        nn.SpectralNorm(nn.Linear(8, 2, rng=rng()), rng=rng()),
+        nn.ConvTranspose2d(2, 1, 3, padding=1, rng=rng()),
+        nn.Reshape(7, 1),
+        nn.Dropout(0.3, rng=rng()),
+        nn.Embedding(10, 3, rng=rng()),
+        nn.Tanh(),
+    )
+    assert repr(net).splitlines() == [
+        "Sequential()",
+        "  (0) Conv2d(1 -> 4, 3x2, stride (2, 2), padding (0, 0))",
+        "  (1) Sequential()",
+        "    (0) BatchNorm(4, eps=1e-05)",
+        "    (1) LeakyReLU(0.1)",
+        "  (2) SpectralNorm()",
+        "    (layer) Linear(8 -> 2)",
+        "  (3) ConvTranspose2d(2 -> 1, 3x3, stride (1, 1), padding (1, 1))",
+        "  (4) Reshape(7, 1)",
+        "  (5) Dropout(p=0.3)",
+        "  (6) Embedding(10 -> 3)",
+        "  (7) Tanh()",
+    ]
+
+
+# layer, shape of the input, what the message must name
+WRONG_SHAPES = {
+    "Linear": (lambda: nn.Linear(3, 4, rng=rng()), (5, 2), ["linear", "(5, 2)", "(3, 4)"]),
+    "Linear, no bias": (
+        lambda: nn.Linear(3, 4, rng=rng(), bias=False),
+        (5, 2),
+        ["matmul", "(5, 2)", "(3, 4)"],
+    ),
+    "Linear, no batch": (lambda: nn.Linear(3, 4, rng=rng()), (3,), ["linear", "(3,)"]),
+    "Conv2d": (
+        lambda: nn.Conv2d(2, 3, 3, rng=rng()),
+        (1, 5, 5, 4),
+        ["conv2d", "(1, 5, 5, 4)", "(3, 3, 2, 3)"],
+    ),
+    "Conv2d, too small": (lambda: nn.Conv2d(2, 3, 3, rng=rng()), (1, 2, 5, 2), ["3x3", "2x5"]),
+    "ConvTranspose2d": (
+        lambda: nn.ConvTranspose2d(2, 3, 3, rng=rng()),
+        (1, 5, 5, 3),
+        ["conv_transpose2d", "(1, 5, 5, 3)", "(3, 3, 3, 2)"],
+    ),
+    "BatchNorm": (lambda: nn.BatchNorm(4, rng=rng()), (5, 3), ["BatchNorm(4)", "(5, 3)", "4)"]),
+    "LayerNorm": (lambda: nn.LayerNorm(4, rng=rng()), (5, 3), ["LayerNorm(4)", "(5, 3)"]),
+    "LayerNorm, no batch": (lambda: nn.LayerNorm(4, rng=rng()), (4,), ["LayerNorm(4)", "(4,)"]),
+    "InstanceNorm": (lambda: nn.InstanceNorm(4, rng=rng()), (5, 4), ["InstanceNorm", "(5, 4)"]),
+    "Reshape": (lambda: nn.Reshape(2, 2), (3, 5), ["reshape", "(3, 5)", "(3, 2, 2)"]),
+    "Upsample": (lambda: nn.Upsample(2), (3, 5), ["upsample", "(3, 5)"]),
+    "SpectralNorm": (
+        lambda: nn.SpectralNorm(nn.Linear(3, 4, rng=rng()), rng=rng()),
+        (5, 2),
+        ["linear", "(5, 2)", "(3, 4)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SHAPES)
+def test_wrong_shapes_are_named(name):
+    make, shape, words = WRONG_SHAPES[name]
+    with pytest.raises(ShapeError) as error:
+        make()(tensor(np.ones(shape, np.float32)))
+    assert [word for word in words if word not in str(error.value)] == []
+
+
+@each_layer(where=lambda name: LAYERS[name][0]().parameters())
+@pytest.mark.parametrize("training", [True, False])
+def test_mixed_dtypes_are_named(name, training):
+    make, shape, _ = LAYERS[name]
+    with pytest.raises(TypeError, match=r"^\w+: dtypes float(64|32) and float(32|64) differ"):
+        make().train(training)(tensor(fill(shape)))

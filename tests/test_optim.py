@@ -1,0 +1,500 @@
+"""Optimisers against their papers, one scalar at a time, and against PyTorch.
+
+An optimiser that is slightly wrong still trains, only worse: a bias correction off by one step or
+an ε on the wrong side of a root would never be noticed from outside. So every update is compared
+with the recursion of its paper, written below for one number in plain Python.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from checks import fill
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigan import nn, optim
+from minigan.backend import cpu
+from minigan.nn import Parameter
+from minigan.optim import EMA, SGD, Adam, RMSprop
+from minigan.tensor import StaleGraphError, Tensor, grad, tensor
+
+
+def parameters(*arrays, dtype="float64"):
+    return [Parameter(np.array(a, dtype), f"p{k}") for k, a in enumerate(arrays)]
+
+
+def bits(net):
+    return {key: array.tobytes() for key, array in net.state().items()}
+
+
+# --- The papers' recursions: θ after each gradient, for one number -------------------------------
+
+
+def sgd(theta, gradients, lr, momentum=0.0, nesterov=False):
+    u = 0.0
+    for g in gradients:
+        u = momentum * u + g
+        theta -= lr * (g + momentum * u) if nesterov else lr * u
+        yield theta
+
+
+def rmsprop(theta, gradients, lr, decay=0.99, eps=1e-8):
+    v = 0.0
+    for g in gradients:
+        v = decay * v + (1 - decay) * g * g
+        theta -= lr * g / (math.sqrt(v) + eps)
+        yield theta
+
+
+def adam(theta, gradients, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    m = v = 0.0
+    for t, g in enumerate(gradients, 1):
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g * g
+        m_hat, v_hat = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+        theta -= lr * (m_hat / (math.sqrt(v_hat) + eps) + weight_decay * theta)
+        yield theta
+
+
+# name: (optimiser, recursion, options, PyTorch's name, its options)
+UPDATES = {
+    "SGD": (SGD, sgd, {}, "SGD", {}),
+    "momentum": (SGD, sgd, {"momentum": 0.9}, "SGD", {"momentum": 0.9}),
+    "Nesterov": (
+        SGD,
+        sgd,
+        {"momentum": 0.8, "nesterov": True},
+        "SGD",
+        {"momentum": 0.8, "nesterov": True},
+    ),
+    "RMSprop": (RMSprop, rmsprop, {}, "RMSprop", {}),
+    "RMSprop, other": (
+        RMSprop,
+        rmsprop,
+        {"decay": 0.9, "eps": 1e-3},
+        "RMSprop",
+        {"alpha": 0.9, "eps": 1e-3},
+    ),
+    "Adam": (Adam, adam, {}, "Adam", {}),
+    "Adam for GANs": (Adam, adam, {"betas": (0.5, 0.999)}, "Adam", {"betas": (0.5, 0.999)}),
+    "Adam, first moment off": (
+        Adam,
+        adam,
+        {"betas": (0.0, 0.9), "eps": 1e-2},
+        "Adam",
+        {"betas": (0.0, 0.9), "eps": 1e-2},
+    ),
+    "AdamW": (Adam, adam, {"weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
+}
+each_update = pytest.mark.parametrize("name", UPDATES)
+GRADIENTS = st.floats(-1e3, 1e3) | st.just(0.0) | st.floats(-1e-6, 1e-6)
+
+
+@each_update
+@given(
+    start=st.floats(-10, 10),
+    gradients=st.lists(GRADIENTS, min_size=1, max_size=8),
+    lr=st.floats(1e-4, 1.0),
+)
+def test_every_step_is_the_papers(name, start, gradients, lr):
+    optimiser, recursion, options, *_ = UPDATES[name]
+    (p,) = parameters([start])
+    opt = optimiser([p], lr, **options)
+    for g, expected in zip(gradients, recursion(start, gradients, lr, **options), strict=True):
+        opt.step([tensor(np.array([g]))])
+        assert p.data[0] == pytest.approx(expected, rel=1e-11, abs=1e-11)
+    assert opt.t == len(gradients)
+
+
+@each_update
+def test_steps_are_pytorchs(name):
+    torch = pytest.importorskip("torch")
+    optimiser, _, options, theirs, their_options = UPDATES[name]
+    starts = [fill((3, 2), seed=1), fill((4,), seed=2), fill((), seed=3)]
+    mine, lr = parameters(*starts), 0.05
+    opt = optimiser(mine, lr, **options)
+    others = [torch.tensor(a, requires_grad=True) for a in starts]
+    other_opt = getattr(torch.optim, theirs)(others, lr=lr, **their_options)
+    for step in range(6):
+        gradients = [fill(p.shape, seed=10 * step + k) for k, p in enumerate(mine)]
+        opt.step(map(tensor, gradients))
+        for p, g in zip(others, gradients, strict=True):
+            p.grad = torch.tensor(g)
+        other_opt.step()
+        for p, q in zip(mine, others, strict=True):
+            np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+@each_update
+def test_blocks_do_not_matter(name, monkeypatch):
+    """Sizes below, at and above a block's end, against one block for all: the same bits."""
+    optimiser, _, options, *_ = UPDATES[name]
+
+    def run(size, block):
+        monkeypatch.setattr(cpu, "OPTIMIZER_BLOCK", block)
+        mine = parameters(fill((size,), seed=1), fill((2, 3), seed=2), dtype="float32")
+        opt = optimiser(mine, 0.1, **options)
+        for step in range(3):
+            opt.step([tensor(fill(p.shape, seed=step).astype(np.float32)) for p in mine])
+        return opt.flat.data.tobytes(), [getattr(opt, m).tobytes() for m in opt.moments]
+
+    for size in (1, 7 - 6, 8 - 6, 14 - 6, 15 - 6, 40):
+        assert run(size, 7) == run(size, 10**6) == run(size, 1)
+
+
+@each_update
+def test_float32_stays_float32(name):
+    optimiser, _, options, *_ = UPDATES[name]
+    mine = parameters([1.0, 2.0], dtype="float32")
+    opt = optimiser(mine, optim.cosine(0.1, 5), **options)
+    opt.step([tensor([1.0, -1.0])])
+    assert mine[0].dtype == opt.flat.data.dtype == np.float32
+    assert {getattr(opt, m).dtype for m in opt.moments} == {np.dtype("float32")}
+
+
+@each_update
+def test_gradients_are_left_alone(name):
+    optimiser, _, options, *_ = UPDATES[name]
+    opt = optimiser(parameters([1.0, 2.0]), 0.1, **options)
+    g = tensor(np.array([3.0, -4.0]))
+    opt.step([g])
+    opt.step([g])
+    assert g.data.tolist() == [3.0, -4.0]
+
+
+@each_update
+def test_a_bowl_is_descended(name):
+    """f(θ) = ½ Σ c θ², curvatures from 1 to 10."""
+    optimiser, _, options, *_ = UPDATES[name]
+    (p,) = parameters(fill((5,), "nonzero"))
+    opt = optimiser([p], optim.linear_decay(0.05, 300), **options)
+    curvature = tensor(np.linspace(1, 10, 5))
+    for _ in range(300):
+        opt.step(grad((curvature * p * p).sum() * 0.5, [p]))
+    assert abs(p.data).max() < 1e-2
+
+
+@each_update
+def test_continuing_from_a_state_is_bit_for_bit(name):
+    optimiser, _, options, *_ = UPDATES[name]
+
+    def gradients(step):
+        return [tensor(fill((3, 4), seed=step).astype(np.float32))]
+
+    def fresh():
+        mine = parameters(fill((3, 4), seed=99), dtype="float32")
+        return mine, optimiser(mine, optim.cosine(0.1, 10), **options)
+
+    straight, opt = fresh()
+    for step in range(8):
+        opt.step(gradients(step))
+        if step == 3:
+            saved = {k: np.copy(v) if k != "t" else v for k, v in opt.state().items()}
+            weights = straight[0].data.copy()
+    resumed, opt = fresh()
+    opt.step(gradients(77))  # a past of its own, to be forgotten
+    resumed[0].data[...] = weights
+    opt.load_state(saved)
+    for step in range(4, 8):
+        opt.step(gradients(step))
+    assert resumed[0].data.tobytes() == straight[0].data.tobytes()
+    assert opt.t == 8
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s.pop("v"),
+        lambda s: s.update(v=np.ones(1)),
+        lambda s: s.update(v=np.ones((2, 1))),
+        lambda s: s.pop("t"),
+    ],
+    ids=["missing", "one value for all", "another shape", "no step"],
+)
+def test_a_state_that_does_not_fit_changes_nothing(damage):
+    opt = Adam(parameters([1.0, 2.0]), 0.1)
+    opt.step([tensor(np.array([1.0, 2.0]))])
+    before = {key: np.copy(value).tolist() for key, value in opt.state().items()}
+    foreign = {"t": 9, "m": np.array([5.0, 5.0]), "v": np.array([6.0, 6.0])}
+    damage(foreign)
+    with pytest.raises(ValueError):
+        opt.load_state(foreign)
+    assert {key: np.copy(value).tolist() for key, value in opt.state().items()} == before
+
+
+# --- What a step checks, and what it touches -----------------------------------------------------
+
+
+def network(seed=0, name="net"):
+    rng = cpu.generator(seed)
+    return nn.Sequential(
+        nn.Linear(3, 4, rng=rng), nn.BatchNorm(4, rng=rng), nn.Linear(4, 1, rng=rng), name=name
+    )
+
+
+def test_wrong_gradients_change_nothing():
+    net = network(name="G")
+    opt = Adam(net, 0.1)
+    good = [tensor(np.ones(p.shape, np.float32)) for p in net.parameters()]
+    opt.step(good)
+    before = bits(net), opt.t, opt.m.tobytes(), opt.v.tobytes()
+    with pytest.raises(ValueError, match="step: 5 gradients for 6 parameters"):
+        opt.step(good[:-1])
+    with pytest.raises(ValueError, match="step: 7 gradients for 6 parameters"):
+        opt.step([*good, good[0]])
+    with pytest.raises(ValueError, match=r"'G\.2\.bias' has shape \(1, 1\), not \(1,\)"):
+        opt.step([*good[:-1], tensor(np.ones((1, 1), np.float32))])
+    assert (bits(net), opt.t, opt.m.tobytes(), opt.v.tobytes()) == before
+
+
+def test_only_its_own_parameters_move():
+    mine, other = network(1), network(1)
+    SGD(other, 0.1)
+    before = bits(other)
+    opt = SGD([mine[0].weight], 0.1)
+    rest = {key: value for key, value in bits(mine).items() if key != "0.weight"}
+    opt.step([tensor(np.ones((3, 4), np.float32))])
+    assert bits(other) == before
+    after = bits(mine)
+    assert after.pop("0.weight") == (other[0].weight.data - np.float32(0.1)).tobytes()
+    assert after == rest
+
+
+def test_a_step_makes_older_graphs_stale():
+    net = network(name="D")
+    opt = SGD(net, 0.1)
+    x = tensor(fill((5, 3)).astype(np.float32))
+    y = net(x).mean()
+    opt.step(grad(y, opt.parameters))
+    with pytest.raises(StaleGraphError, match=r"D\.2\.weight.*updated 1 time"):
+        grad(y, opt.parameters)
+
+
+def test_two_optimisers_for_one_parameter():
+    net = network(name="G")
+    Adam(net, 0.1)
+    with pytest.raises(ValueError, match=r"'G\.0\.weight' of shape \(3, 4\) already belongs"):
+        SGD(net.parameters(), 0.1)
+
+
+def test_an_optimiser_whose_network_was_converted_does_not_pretend():
+    """After astype the parameters are other arrays: a step that moves none must say so."""
+    net = network()
+    opt = SGD(net, 0.1)
+    net.astype("float64")
+    before = bits(net)
+    gradients = [tensor(np.ones(p.shape)) for p in net.parameters()]
+    with pytest.raises((ValueError, RuntimeError)):
+        opt.step(gradients)
+    assert bits(net) == before
+
+
+@pytest.mark.parametrize("lr", [0, -1e-3, math.inf, math.nan])
+@pytest.mark.parametrize("optimiser", [SGD, RMSprop, Adam])
+def test_impossible_rates(optimiser, lr):
+    with pytest.raises(ValueError, match="lr is"):
+        optimiser(parameters([1.0]), lr)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: SGD(p, 0.1, momentum=1.0), "momentum is 1.0, expected 0 <= momentum < 1"),
+        (lambda p: SGD(p, 0.1, momentum=-0.1), "momentum is -0.1"),
+        (lambda p: RMSprop(p, 0.1, decay=1.0), "decay is 1.0"),
+        (lambda p: RMSprop(p, 0.1, eps=0.0), "eps is 0.0"),
+        (lambda p: Adam(p, 0.1, betas=(1.0, 0.9)), "beta1 is 1.0"),
+        (lambda p: Adam(p, 0.1, betas=(0.9, 1.1)), "beta2 is 1.1"),
+        (lambda p: Adam(p, 0.1, betas=(math.nan, 0.9)), "beta1 is nan"),
+        (lambda p: Adam(p, 0.1, eps=-1e-8), "eps is -1e-08"),
+        (lambda p: Adam(p, 0.1, weight_decay=-1.0), "weight_decay is -1.0"),
+        (lambda p: Adam(p, 0.1, weight_decay=math.nan), "weight_decay is nan"),
+    ],
+)
+def test_impossible_options(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(parameters([1.0]))
+
+
+def test_a_refused_optimiser_takes_nothing_over():
+    mine = parameters([1.0])
+    for wrong in (lambda: SGD(mine, -1), lambda: Adam(mine, 0.1, betas=(1, 1))):
+        with pytest.raises(ValueError, match="expected"):
+            wrong()
+    SGD(mine, 0.1)
+
+
+# --- Schedules -----------------------------------------------------------------------------------
+
+
+def test_constant():
+    assert [optim.constant(0.3)(t) for t in (1, 2, 1000)] == [0.3] * 3
+
+
+def test_linear_decay():
+    rate = optim.linear_decay(2.0, 100, start=0.6)
+    assert [rate(t) for t in (1, 30, 60, 61)] == [2.0] * 4
+    assert rate(81) == pytest.approx(1.0)  # half of the way down
+    assert rate(100) == pytest.approx(2.0 / 40)  # the last step still moves
+    assert [rate(t) for t in (101, 500)] == [0.0, 0.0]
+    assert optim.linear_decay(1.0, 10, start=0.0)(6) == pytest.approx(0.5)
+
+
+def test_linear_decay_that_never_starts():
+    """start=1 asks for the full rate to the end."""
+    rate = optim.linear_decay(0.5, 10, start=1.0)
+    assert [rate(t) for t in range(1, 11)] == [0.5] * 10
+
+
+def test_cosine():
+    rate = optim.cosine(2.0, 100)
+    assert rate(1) == 2.0
+    assert rate(26) == pytest.approx(1 + math.sqrt(0.5))
+    assert rate(51) == pytest.approx(1.0)
+    assert rate(76) == pytest.approx(1 - math.sqrt(0.5))
+    assert 0 < rate(100) < 1e-3
+    assert rate(101) == rate(500) == 0.0
+
+
+@given(st.integers(1, 60), st.floats(1e-5, 10), st.floats(0, 0.95))
+def test_rates_never_rise(steps, lr, start):
+    for rate in (optim.linear_decay(lr, steps, start=start), optim.cosine(lr, steps)):
+        rates = [rate(t) for t in range(1, steps + 2)]
+        assert rates[0] == pytest.approx(lr)
+        assert all(a >= b >= 0 for a, b in itertools.pairwise(rates))
+        assert rates[-1] <= 1e-12
+
+
+@pytest.mark.parametrize("schedule", [optim.linear_decay, optim.cosine])
+def test_no_steps_no_schedule(schedule):
+    with pytest.raises(ValueError, match=f"{schedule.__name__}: the number of steps is 0"):
+        schedule(1.0, 0)
+
+
+def test_a_step_uses_its_own_rate():
+    """The schedule sees t = 1, 2, …; two optimisers keep separate rates and counts."""
+    a, b = parameters([0.0], [0.0])
+    seen = []
+    first = SGD([a], lambda t: seen.append(t) or 10.0**-t)
+    second = SGD([b], 5.0)
+    one = tensor(np.array([1.0]))
+    for _ in range(3):
+        first.step([one])
+    second.step([one])
+    assert seen == [1, 2, 3]
+    assert a.data[0] == pytest.approx(-0.111)
+    assert b.data[0] == -5.0
+    assert (first.t, second.t) == (3, 1)
+
+
+# --- The average ---------------------------------------------------------------------------------
+
+
+@given(
+    decay=st.sampled_from([0.0, 0.3, 0.9, 0.999]),
+    path=st.lists(st.floats(-100, 100), min_size=1, max_size=30),
+)
+@settings(max_examples=30)
+def test_average_is_the_recursion(decay, path):
+    net = nn.Sequential(nn.Linear(1, 1, rng=cpu.generator(0))).astype("float64")
+    average = net[0].weight.item()
+    ema = EMA(net, decay)
+    for t, theta in enumerate(path, 1):
+        net[0].weight.data[...] = theta
+        ema.update()
+        b = min(decay, (1 + t) / (10 + t))
+        average = b * average + (1 - b) * theta
+        assert ema.network[0].weight.item() == pytest.approx(average, rel=1e-10, abs=1e-10)
+        assert net[0].weight.item() == theta
+
+
+def moving(seed=0):
+    """A network in training, its optimiser's step, and its average."""
+    net = network(seed)
+    opt = Adam(net, 0.05)
+    ema = EMA(net, 0.9)
+
+    def step(k):
+        x = tensor(fill((6, 3), seed=k).astype(np.float32))
+        opt.step(grad((net(x) ** 2).mean(), opt.parameters))
+
+    return net, step, ema
+
+
+def test_average_of_a_training_network():
+    """Every array, buffers included, against the recursion on a twin without an average."""
+    net, step, ema = moving()
+    twin = network()
+    assert bits(ema.network) == bits(net) == bits(twin)
+    assert not ema.network.training
+    assert net.training
+    opt = Adam(twin, 0.05)
+    averages = {key: array.astype(float) for key, array in twin.state().items()}
+    for t in range(1, 6):
+        step(t)
+        ema.update()
+        x = tensor(fill((6, 3), seed=t).astype(np.float32))
+        opt.step(grad((twin(x) ** 2).mean(), opt.parameters))
+        b = min(0.9, (1 + t) / (10 + t))
+        for key, array in twin.state().items():
+            averages[key] = b * averages[key] + (1 - b) * array
+    assert bits(net) == bits(twin)  # the average disturbs nothing
+    for key, array in ema.network.state().items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, averages[key], rtol=1e-5, atol=1e-6)
+    assert bits(ema.network).items().isdisjoint(bits(net).items())
+
+
+def test_average_over_blocks(monkeypatch):
+    def run(block):
+        monkeypatch.setattr(cpu, "OPTIMIZER_BLOCK", block)
+        _, step, ema = moving()
+        for k in range(3):
+            step(k)
+            ema.update()
+        return bits(ema.network)
+
+    assert run(7) == run(10**6)
+
+
+def test_average_continues_bit_for_bit():
+    net, step, ema = moving()
+    for k in range(3):
+        step(k)
+        ema.update()
+    saved = {key: np.copy(v) if key != "t" else v for key, v in ema.state().items()}
+    resumed = EMA(net, 0.9)
+    resumed.load_state(saved)
+    step(3)
+    ema.update()
+    resumed.update()
+    assert bits(resumed.network) == bits(ema.network)
+    assert resumed.t == ema.t == 4
+
+
+def test_an_average_that_does_not_fit_changes_nothing():
+    _, step, ema = moving()
+    step(0)
+    ema.update()
+    before = bits(ema.network), ema.t
+    state = {**ema.state(), "0.weight": np.ones((1, 1), np.float32)}
+    with pytest.raises(ValueError, match=r"0\.weight has shape"):
+        ema.load_state(state)
+    assert (bits(ema.network), ema.t) == before
+
+
+def test_an_updated_average_makes_its_older_graphs_stale():
+    _, step, ema = moving()
+    y = ema.network(Tensor(np.ones((2, 3), np.float32))).mean()
+    step(0)
+    ema.update()
+    with pytest.raises(StaleGraphError):
+        grad(y, ema.network.parameters())
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0, math.nan])
+def test_impossible_decay(decay):
+    with pytest.raises(ValueError, match="decay is"):
+        EMA(network(), decay)
