@@ -24,7 +24,7 @@ def averaged_generator(path):
     """The EMA of the generator in a checkpoint that examples/dcgan_mnist.py wrote."""
     options = checkpoint.peek(path)["options"]
     G = models.dcgan_generator(
-        rng=cpu.generator(0), latent=options["latent"], width=options["width"]
+        rng=cpu.generator(0), **{key: options[key] for key in ("latent", "width", "hidden")}
     )
     average = optim.EMA(G)
     checkpoint.load(path, {"average": average}, partial=True)

@@ -157,9 +157,13 @@ def make_folder(path: Path):
 
 
 def run(main):
-    """Runs an example's main() as a program: errors a user can mend are one line, status 2."""
+    """Runs an example's main() as a program: errors a user can mend are one line, status 2.
+
+    NumPy's warnings about overflow and NaN are off: the monitor says it once, and in words.
+    """
     try:
-        status = main()
+        with np.errstate(all="ignore"):
+            status = main()
     except (DeviceError, DataError, CheckpointError, OptionError) as error:
         status = _fail(str(error))
     except OSError as error:

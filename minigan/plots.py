@@ -236,7 +236,7 @@ def sample_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 _PROBABILITIES = {
     "d_real": ("$D(x)$", P_DATA, "-"),
-    "d_fake_before": ("$D(G(z))$ before D's step", P_G, "-"),
+    "d_fake_before": ("$D(G(z))$ before", P_G, "-"),
     "d_fake_after": ("$D(G(z))$ after D's step", D_STAR, "--"),
 }
 
@@ -298,9 +298,11 @@ def _draw_losses(panel, steps, loss_d, loss_g):
 
 
 def _use_log_axis(panel, decades):
-    """A logarithmic y axis with plain numbers; 1, 2, 5 in each decade if there are few."""
+    """A logarithmic y axis with plain numbers, the more of them the fewer decades it spans."""
+    few, some, many = (1,), (1, 2, 5), (1, 1.2, 1.5, 2, 3, 4, 5, 7)
     panel.set_yscale("log")
-    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
+    subs = many if decades < 1 else some if decades < 2 else few
+    panel.yaxis.set_major_locator(LogLocator(subs=subs))
     panel.yaxis.set_major_formatter("{x:g}")
     panel.yaxis.set_minor_formatter(NullFormatter())
 

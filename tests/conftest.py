@@ -1,7 +1,12 @@
-"""How Hypothesis draws its examples: the same ones in every run, so that a failure can be repeated.
+"""How the tests run: on one core each, and with the same Hypothesis examples in every run.
 
 `pytest --hypothesis-profile=explore` looks further: other examples each time, and many more.
 """
+
+import os
+
+# Before anything imports NumPy: tests run side by side, and each BLAS would take every core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
 

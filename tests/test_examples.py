@@ -1,5 +1,6 @@
 """The examples as a user runs them: they train, they repeat, they stop and go on, they complain."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+
+from minigan.models import mlp
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CHECKPOINT = "checkpoint.safetensors"
@@ -84,6 +87,24 @@ def test_gaussian_repeats_with_its_seed_and_says_why_raw_fails(tmp_path):
     assert "--raw" in first and not (tmp_path / "training.gif").exists()
 
 
+def test_gaussian_moves_every_parameter_of_both_networks(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module("gaussian_1d")
+    made = []
+
+    def remember(*args, **kwargs):
+        network = mlp(*args, **kwargs)
+        made.append((network, {k: p.numpy().copy() for k, p in network.named_parameters().items()}))
+        return network
+
+    monkeypatch.setattr(example, "mlp", remember)
+    assert example.main(["--steps", "3", "--frames", "0", "--out", str(tmp_path)]) == 0
+    assert [network.name for network, _ in made] == ["G", "D"]
+    for network, before in made:
+        for key, p in network.named_parameters().items():
+            assert (p.numpy() != before[key]).any(), f"{network.name}.{key} did not move"
+
+
 # --- dcgan_mnist ---------------------------------------------------------------------------------
 
 
@@ -124,6 +145,15 @@ def test_dcgan_on_drawn_digits_moves_every_parameter_of_both_networks(tmp_path):
 def test_dcgan_trains_with_every_loss(loss, small, tmp_path):
     run("dcgan_mnist.py", *small, "--loss", loss, "--steps", 4, "--out", tmp_path)
     assert all(np.isfinite(value).all() for value in load_file(tmp_path / CHECKPOINT).values())
+
+
+def test_a_run_that_loses_its_weights_says_so_and_stops(small, tmp_path):
+    argv = [*small, "--lr-g", 1e30, "--lr-d", 1e30, "--steps", 1000, "--out", tmp_path]
+    out, err = run("dcgan_mnist.py", *argv, status=1)
+    assert "NaN or infinity: the weights are lost" in err and "Traceback" not in err
+    assert "1,000 steps" not in out
+    if (tmp_path / CHECKPOINT).exists():
+        assert all(np.isfinite(v).all() for v in parameters(tmp_path / CHECKPOINT).values())
 
 
 def test_dcgan_falls_back_to_drawn_digits_and_says_so(tmp_path):
@@ -223,6 +253,7 @@ def test_ctrl_c_saves_and_exits_cleanly(small, tmp_path):
     [
         (["--data", "no/such/folder"], "no such folder"),
         (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--device", "cuda"], "device 'cuda'"),
         (["--steps", "0"], "expected an integer >= 1"),
         (["--loss", "perceptual"], "invalid choice"),
         (["--resume", "no/such/file"], "no such checkpoint"),
