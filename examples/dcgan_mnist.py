@@ -36,6 +36,7 @@ from minigan import (
     optim,
     plots,
 )
+from minigan.checkpoint import CheckpointError
 from minigan.models import dcgan_discriminator, dcgan_generator
 
 
@@ -106,10 +107,10 @@ def main(argv=None):
 
     run.finish()
     seconds = time.perf_counter() - began
-    print(f"{done:,} steps on {dataset.name}, {seconds:.0f} s; pictures and checkpoint: {args.out}")
+    print(f"{done:,} steps on {dataset.name}, {seconds:.0f} s; pictures: {args.out}")
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
-    if interrupted and done < steps:
+    if interrupted and done < steps and run.saved == done:
         print("interrupted and saved: go on with --resume")
     return 1 if not healthy else 130 if interrupted else 0
 
@@ -119,6 +120,8 @@ class Run:
 
     def __init__(self, args, backend, dataset):
         self.args = args
+        self.data = f"{dataset.name}, {len(dataset):,} images"
+        self.saved = None
         weights, self.noise, fixed = backend.generator(args.seed).spawn(3)
         # A gradient penalty judges each image by itself, which batch norm would mix.
         critic = args.loss == "wasserstein"
@@ -152,10 +155,18 @@ class Run:
 
     def save(self, step):
         options = cli.saved_options(self.args)
-        checkpoint.save(self.args.out / cli.CHECKPOINT, self.parts, step=step, options=options)
+        path = self.args.out / cli.CHECKPOINT
+        checkpoint.save(path, self.parts, step=step, options=options, data=self.data)
+        self.saved = step
 
     def resume(self) -> int:
-        """Loads the checkpoint; returns its step."""
+        """Loads the checkpoint; returns its step. CheckpointError if it saw other data."""
+        seen = checkpoint.peek(self.args.resume).get("data")
+        if seen != self.data:
+            raise CheckpointError(
+                f"{self.args.resume} was trained on {seen}; --data names {self.data}: "
+                "name the same data, or start a new run without --resume"
+            )
         return checkpoint.load(self.args.resume, self.parts)["step"]
 
     def finish(self):

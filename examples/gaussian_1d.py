@@ -34,6 +34,7 @@ from minigan import (
     optim,
     plots,
 )
+from minigan.adversarial import LOST
 from minigan.data import Gaussian
 from minigan.divergences import (
     optimal_discriminator,
@@ -66,6 +67,11 @@ def main(argv=None):
     backend = get_backend(args.device)
     cli.make_folder(args.out)
     weights, noise = backend.generator(args.seed).spawn(2)
+    if not (1e-6 < args.std < 1e6 and abs(args.mean) < 1e4 * args.std):
+        raise cli.OptionError(
+            f"--mean {args.mean:g} --std {args.std:g}: float32 tells such numbers apart too badly; "
+            "want a std of 1e-6 to 1e6, and a mean of at most 10,000 of it"
+        )
     data = Gaussian(args.mean, args.std)
 
     G = mlp([1, 32, 32, 1], rng=weights, name="G")
@@ -98,12 +104,15 @@ def main(argv=None):
             progress.advance()
             if step % 100 == 99:
                 progress.show(summary(record))
-            if interrupted:
+            if interrupted or (step % 100 == 99 and not np.isfinite(record.rows()[-1]).all()):
                 break
 
-    if args.raw:
+    if not np.isfinite(record.rows()).all():
+        print(f"step {len(record)}: {LOST}")
+        return 1
+    numbers, failed = picture.finish(len(record), record)
+    if args.raw and failed:
         print(FAILURE)
-    numbers = picture.finish(len(record), record)
     print(
         f"{numbers}  ({len(record):,} steps in {time.perf_counter() - started:.1f} s; "
         f"pictures in {args.out})"
@@ -198,8 +207,8 @@ class Picture:
         """One frame of the animation."""
         self.frames.append(self.figure.update(self.view(step, record)))
 
-    def finish(self, step, record) -> str:
-        """Writes the picture and the animation; returns the run's line of numbers."""
+    def finish(self, step, record) -> tuple[str, bool]:
+        """Writes the pictures; returns the run's line of numbers, and whether they are bad."""
         view = self.view(step, record)
         self.frames.append(self.figure.update(view))
         plots.save_image(self.args.out / "result.png", self.frames[-1])
@@ -207,11 +216,13 @@ class Picture:
             plots.save_gif(self.args.out / "training.gif", self.frames)
         bulk = np.abs(view.x - self.data.mean) <= 2 * self.data.std
         mean, std = moments(view.samples)
-        return (
+        numbers = (
             f"mean {mean:.3f} (data {self.data.mean:g}), std {std:.3f} (data {self.data.std:g}), "
             f"W1 {wasserstein1_to_quantiles(view.samples, self.data.quantile):.4f}, "
             f"max |D - D*| {np.abs(view.d - view.d_star)[bulk].max():.3f} within 2 std"
         )
+        off = max(abs(mean - self.data.mean), abs(std - self.data.std))
+        return numbers, off > 0.1 * self.data.std
 
 
 if __name__ == "__main__":

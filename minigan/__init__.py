@@ -1,4 +1,4 @@
-"""minigan: generative adversarial networks from scratch, on NumPy and CuPy.
+"""minigan: generative adversarial networks from scratch, on NumPy.
 
 The reading order is backend, tensor, functional, conv, nn, optim, losses, models, adversarial;
 then any of the examples.

@@ -77,8 +77,8 @@ def generator_step(
 # --- When it goes wrong --------------------------------------------------------------------------
 
 LOST = (
-    "NaN or infinity: the weights are lost. Go back to the last checkpoint, or start again, with "
-    "lower learning rates."
+    "NaN or infinity: the weights are lost. Resume the last checkpoint, or start again, with lower "
+    "learning rates."
 )
 
 
@@ -91,12 +91,12 @@ def diagnose(spread, scores=None) -> str | None:
     if spread < 0.02:
         return (
             "G's samples hardly differ from each other (mode collapse): G has found one sample "
-            "that D accepts. Try another seed, a lower rate for G, or --loss hinge."
+            "that D accepts. Try another seed, a lower rate for G, or another loss."
         )
     if scores is not None and scores[0] > 0.98 and scores[1] < 0.02:
         return (
             f"D has won: real samples get {scores[0]:.3f} from it and generated ones "
             f"{scores[1]:.3f}, so it tells G little about how to improve. Try a lower rate for D, "
-            "a higher one for G, or --loss least-squares."
+            "a higher one for G, or another loss."
         )
     return None

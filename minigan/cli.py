@@ -28,9 +28,9 @@ from minigan.tensor import Tensor
 
 CHECKPOINT = "checkpoint.safetensors"
 
-# A resumed run may go on for longer, elsewhere, or find its data elsewhere; the rest of its
-# options made it what it is.
-_FREE_ON_RESUME = ("steps", "epochs", "out", "resume", "data", "device")
+# A resumed run may go on for longer, elsewhere, with other rates, or find its data elsewhere; the
+# rest of its options made it what it is.
+_FREE_ON_RESUME = ("steps", "epochs", "out", "resume", "data", "device", "lr_g", "lr_d")
 
 
 # --- Options -------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def parser(description, *, steps, out, epochs=False, resumable=False) -> argpars
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.add_argument("--device", default="cpu", help="cpu or cuda")
+    p.add_argument("--device", default="cpu", help="cpu (cuda is not supported yet)")
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
@@ -58,7 +58,7 @@ def parser(description, *, steps, out, epochs=False, resumable=False) -> argpars
             type=Path,
             const=Path(),
             metavar="CHECKPOINT",
-            help=f"go on from this checkpoint; by default from {CHECKPOINT} under --out",
+            help=f"go on from this file or folder; by default from {CHECKPOINT} under --out",
         )
     return p
 
@@ -102,6 +102,7 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     if getattr(args, "resume", None) is None:
         return args
     path = args.out / CHECKPOINT if args.resume == Path() else args.resume
+    path = path / CHECKPOINT if path.is_dir() else path
     saved = checkpoint.peek(path).get("options", {})
     given = _given(p, argv)
     for key, value in given.items():
@@ -328,7 +329,8 @@ class Monitor:
         calm = self.record.latest(100)
         scores = (calm["d_real"], calm["d_fake_before"]) if self.objective.probabilistic else None
         healthy = all(map(math.isfinite, (*now.values(), spread)))
-        trouble = diagnose(spread, scores) if healthy else LOST
+        early = len(self.record) < 100  # a fresh G's samples are all alike
+        trouble = LOST if not healthy else None if early else diagnose(spread, scores)
         if trouble and trouble not in self._said:
             self._said.add(trouble)
             self.progress.say(f"step {step}: {trouble}")

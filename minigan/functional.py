@@ -26,6 +26,7 @@ from minigan.tensor import (
     is_recording,
     log,
     matmul,
+    max,
     mean,
     mul,
     neg,
@@ -71,6 +72,7 @@ __all__ = [
 
 
 def exp(x):
+    """eˣ."""
     return record(x.backend.xp.exp(x.data), (x, lambda g, y: mul(g, y)), keep=True)
 
 
@@ -86,6 +88,7 @@ def abs(x):
 
 
 def tanh(x):
+    """tanh x, in (−1, 1)."""
     return record(
         x.backend.xp.tanh(x.data),
         (x, lambda g, y: mul(g, sub(1.0, mul(y, y)))),
@@ -253,7 +256,9 @@ def linear(x, weight, bias=None):
     if bias is None:
         return matmul(x, weight)
     if x.ndim < 2 or x.shape[-1] != weight.shape[0]:
-        raise ShapeError(f"linear: x {x.shape} with weight {weight.shape}: want x (…, in)")
+        raise ShapeError(
+            f"linear: x {x.shape} with weight {weight.shape}: want x (n, …, {weight.shape[0]})"
+        )
     if bias.shape != weight.shape[1:]:
         raise ShapeError(f"linear: bias {bias.shape} with weight {weight.shape}: want (out,)")
     check_alike("linear", x, weight)
@@ -358,7 +363,7 @@ def _windows(op, x, kernel, stride):
     if x.ndim != 4:
         raise ShapeError(f"{op}: expected images (n, h, w, c), got shape {x.shape}")
     _, h, w, _ = x.shape
-    if kh > h or kw > w:
+    if not (1 <= kh <= h and 1 <= kw <= w):
         raise ShapeError(f"{op}: a {kh}x{kw} window does not fit an image of {h}x{w}")
     rows, columns = h - kh + 1, w - kw + 1
     return [
@@ -375,8 +380,8 @@ def avg_pool2d(x, kernel, stride=None):
 
 
 def max_pool2d(x, kernel, stride=None):
-    """The maximum over each window; stride defaults to the kernel."""
-    return functools.reduce(maximum, _windows("max_pool2d", x, kernel, stride))
+    """The maximum over each window; stride defaults to the kernel. Ties share the gradient."""
+    return max(stack(_windows("max_pool2d", x, kernel, stride)), axis=0)
 
 
 def upsample_nearest(x, factor):

@@ -128,7 +128,7 @@ class Wasserstein(Objective):
 
         J(D) = E D(G(z)) − E D(x),      J(G) = −E D(G(z))
 
-    Nothing here bounds the critic's slope: add `gradient_penalty`, or clip its weights.
+    Nothing here bounds the critic's slope: add `gradient_penalty`.
     """
 
     name = "wasserstein"
@@ -146,7 +146,10 @@ OBJECTIVES = {
 }
 
 
-# --- Penalties on D's slope: penalty(D, real, fake) -> scalar, to be added to D's loss -----------
+# --- Penalties on D's slope ----------------------------------------------------------------------
+#
+# Each returns a function penalty(D, real, fake) of two batches (n, …) of one shape, whose value is
+# a scalar to be added to D's loss, and whose gradient goes through D's gradient.
 
 
 def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False):

@@ -17,7 +17,17 @@ import minigan.functional as F
 from minigan.backend import Generator, backend_of
 from minigan.conv import conv2d, conv_transpose2d
 from minigan.functional import pair
-from minigan.tensor import Leaf, ShapeError, Tensor, getitem, is_recording, matmul, raw, reshape
+from minigan.tensor import (
+    Leaf,
+    ShapeError,
+    Tensor,
+    getitem,
+    is_recording,
+    matmul,
+    raw,
+    reshape,
+    transpose,
+)
 
 
 class Parameter(Tensor):
@@ -47,14 +57,23 @@ class FlatParameters:
         for p in self.parameters:
             if p.storage is not None:
                 raise ValueError(
-                    f"parameter {p.node.name!r} of shape {p.shape} already belongs to another "
-                    "optimiser or network average: give it to one only"
+                    f"parameter {p.node.name!r} of shape {p.shape} already stands in the flat "
+                    "array of another set of parameters: optimise the same set again, or another"
                 )
         self.backend = backend_of(self.parameters[0].data)
         self.data = self.backend.xp.concatenate([p.data.reshape(-1) for p in self.parameters])
         for p, view in zip(self.parameters, self.views(self.data), strict=True):
             p.data = view
             p.storage = self
+
+    @classmethod
+    def of(cls, parameters) -> FlatParameters:
+        """The storage that these very parameters have already, or a new one."""
+        parameters = list(parameters)
+        storage = parameters[0].storage if parameters else None
+        if storage is not None and list(map(id, storage.parameters)) == list(map(id, parameters)):
+            return storage
+        return cls(parameters)
 
     def views(self, array) -> list:
         """The parts of a flat array that belong to each parameter, in the parameters' shapes."""
@@ -117,7 +136,24 @@ class Module:
     buffers: tuple[str, ...] = ()
 
     def __call__(self, x):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}: got a {type(x).__name__}, expected a Tensor: "
+                "wrap it with minigan.tensor(…)"
+            )
         return self.forward(x)
+
+    def __setattr__(self, key, value):
+        """Refuses what would hide parameters from the optimiser."""
+        items = value.values() if isinstance(value, dict) else value
+        if isinstance(value, (list, tuple, dict)) and any(
+            isinstance(item, (Module, Parameter)) for item in items
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.{key}: layers in a {type(value).__name__} would not be "
+                "trained: use Sequential, or one attribute for each"
+            )
+        super().__setattr__(key, value)
 
     def forward(self, x):
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
@@ -144,7 +180,7 @@ class Module:
         return found
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter, in the same order."""
+        """Every parameter, in the same order. Called every step, so it builds no names."""
         found = []
         for value in vars(self).values():
             if isinstance(value, Parameter):
@@ -163,15 +199,10 @@ class Module:
 
     def flat(self) -> FlatParameters:
         """The one array that holds all parameters; made, and the parameters named, on first use."""
-        parameters = self.parameters()
-        if parameters and parameters[0].storage is not None:
-            storage = parameters[0].storage
-            if storage.parameters == parameters:
-                return storage
         prefix = f"{self.name}." if self.name else ""
         for key, p in self.named_parameters(prefix).items():
             p.node.name = key
-        return FlatParameters(parameters)
+        return FlatParameters.of(self.parameters())
 
     def train(self, mode=True) -> Module:
         """Sets training behaviour, for all sub-modules too; returns self."""
@@ -237,6 +268,11 @@ class Sequential(Module):
     def __init__(self, *layers: Module, name=""):
         self.name = name
         for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                what = layer.__name__ if hasattr(layer, "__name__") else type(layer).__name__
+                raise TypeError(
+                    f"Sequential: layer {i} is {what}, expected a Module such as ReLU()"
+                )
             setattr(self, str(i), layer)
 
     def forward(self, x):
@@ -257,10 +293,18 @@ class Sequential(Module):
 # --- Layers with weights -------------------------------------------------------------------------
 
 
+def _check_sizes(layer, *sizes):
+    if min(sizes) < 1:
+        raise ValueError(f"{layer}: sizes {sizes}, expected each to be at least 1")
+
+
 class Linear(Module):
     """x W + b: (…, inputs) -> (…, outputs)."""
 
+    output_axis = 1
+
     def __init__(self, inputs, outputs, *, rng: Generator, init=None, bias=True):
+        _check_sizes("Linear", inputs, outputs)
         init = init or he()
         self.weight = Parameter(init(rng, (inputs, outputs), inputs, outputs))
         self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
@@ -279,10 +323,13 @@ class Linear(Module):
 class Conv2d(Module):
     """Convolution of images: (n, h, w, inputs) -> (n, h', w', outputs)."""
 
+    output_axis = 3
+
     def __init__(
         self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
     ):
         kh, kw = pair(kernel)
+        _check_sizes("Conv2d", inputs, outputs, kh, kw, *pair(stride))
         init = init or he()
         shape = (kh, kw, inputs, outputs)
         self.weight = Parameter(init(rng, shape, kh * kw * inputs, kh * kw * outputs))
@@ -307,10 +354,13 @@ class ConvTranspose2d(Module):
     The weight is the filter (kh, kw, outputs, inputs) of the convolution that goes the other way.
     """
 
+    output_axis = 2
+
     def __init__(
         self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
     ):
         kh, kw = pair(kernel)
+        _check_sizes("ConvTranspose2d", inputs, outputs, kh, kw, *pair(stride))
         init = init or he()
         self.stride, self.padding = pair(stride), pair(padding)
         sh, sw = self.stride
@@ -337,6 +387,9 @@ class Embedding(Module):
     def __init__(self, classes, features, *, rng: Generator, init=None):
         init = init or normal(1.0)
         self.weight = Parameter(init(rng, (classes, features), classes, features))
+
+    def __call__(self, labels):
+        return self.forward(labels)
 
     def forward(self, labels):
         labels = raw(labels)
@@ -443,22 +496,25 @@ class SpectralNorm(Module):
             )
         self.layer = layer
         self.eps = eps
-        self.u = self._unit(rng.normal((layer.weight.size // layer.weight.shape[-1],)))
+        outputs = layer.weight.shape[layer.output_axis]
+        self.u = self._unit(rng.normal((layer.weight.size // outputs,)))
 
     def _unit(self, x):
         return x / ((x * x).sum() ** 0.5 + self.eps)
 
+    def _matrix(self):
+        weight, axis = self.layer.weight, self.layer.output_axis
+        others = tuple(i for i in range(weight.ndim) if i != axis)
+        return reshape(transpose(weight, (*others, axis)), (-1, weight.shape[axis]))
+
     def forward(self, x):
-        weight = self.layer.weight
-        rows = weight.size // weight.shape[-1]
-        array = weight.data.reshape(rows, -1)
-        v = self._unit(array.T @ self.u)
-        u = self._unit(array @ v)
+        matrix = self._matrix()
+        v = self._unit(matrix.data.T @ self.u)
+        u = self._unit(matrix.data @ v)
         if self.training and is_recording():
             self.u = u
-        matrix = reshape(weight, (rows, weight.shape[-1]))
         sigma = matmul(reshape(Tensor(u), (1, -1)), matmul(matrix, reshape(Tensor(v), (-1, 1))))
-        return self.layer.apply(x, weight / reshape(sigma, ()))
+        return self.layer.apply(x, self.layer.weight / reshape(sigma, ()))
 
 
 # --- Layers without weights ----------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Optimizer:
 
     def __init__(self, network, lr):
         self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
-        self.flat = network.flat() if isinstance(network, Module) else FlatParameters(network)
+        self.flat = network.flat() if isinstance(network, Module) else FlatParameters.of(network)
         self.parameters = self.flat.parameters
         self.t = 0
         xp = self.flat.backend.xp
@@ -127,10 +127,13 @@ def _fraction(name, value):
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum (Polyak 1964) or Nesterov's (Sutskever et al. 2013).
+    """Gradient descent with momentum (Polyak 1964) or Nesterov's.
 
-    u ← μ u + g
-    θ ← θ − α u              Nesterov: θ ← θ − α (g + μ u)
+        u ← μ u + g
+        θ ← θ − α u                Nesterov: θ ← θ − α (g + μ u)
+
+    Nesterov's gradient belongs to a point ahead of θ (Sutskever et al. 2013); as usual, θ here is
+    that point, which gives the form above (Bengio et al. 2013, eq. 7).
     """
 
     moments = ("velocity",)
@@ -245,8 +248,10 @@ class EMA:
             setattr(mine, key, old + (1 - b) * (getattr(theirs, key) - old))
 
     def state(self) -> dict:
+        """The step count and the averages."""
         return {"t": self.t} | self.network.state()
 
     def load_state(self, state: dict):
+        """Takes over `state()` of the average of an equal network."""
         self.network.load_state({key: value for key, value in state.items() if key != "t"})
         self.t = state["t"]

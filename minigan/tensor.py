@@ -16,7 +16,7 @@ import itertools
 import numbers
 from contextlib import contextmanager
 
-from minigan.backend import Backend, DeviceError, backend_of, cpu
+from minigan.backend import Backend, DeviceError, backend_of, cpu, get_backend
 
 _next_serial = itertools.count().__next__
 _recording = True
@@ -41,8 +41,9 @@ class Node:
 
     __slots__ = ("edges", "output", "serial", "shape")
 
+    # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
-    version = 0  # only leaves are ever updated in place
+    version = 0
     frozen = False
 
     def __init__(self, shape, edges=(), output=None):
@@ -101,6 +102,8 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data, node=None):
+        if type(data) is list or type(data) is tuple:
+            raise TypeError(f"Tensor takes an array, got a {type(data).__name__}: use tensor(…)")
         self.data = data
         self.node = node
 
@@ -130,8 +133,12 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward()` has accumulated in this leaf."""
+        """What `backward()` has accumulated in this leaf; set it to None to start anew."""
         return getattr(self.node, "grad", None)
+
+    @grad.setter
+    def grad(self, value: Tensor | None):
+        self.node.grad = value
 
     @property
     def T(self):
@@ -148,7 +155,12 @@ class Tensor:
         raise TypeError("a Tensor is not converted silently: use .numpy() or .data")
 
     def __bool__(self):
+        if self.size != 1:
+            raise ValueError(f"a tensor of shape {self.shape} is neither true nor false")
         return bool(self.item())
+
+    def __float__(self):
+        return float(self.item())
 
     def item(self):
         """The one value as a Python number (waits for the device)."""
@@ -159,8 +171,9 @@ class Tensor:
         return self.backend.to_numpy(self.data)
 
     def detach(self) -> Tensor:
-        """The same values, cut off from the graph."""
-        return Tensor(self.data)
+        """The same values, cut off from the graph; of a parameter a copy, as it will be updated."""
+        shared = isinstance(self.node, (Leaf, View))
+        return Tensor(self.data.copy() if shared else self.data)
 
     def backward(self, cotangent=None):
         """Adds d self / d leaf to the `.grad` of every leaf that self depends on.
@@ -178,7 +191,7 @@ class Tensor:
         return astype(self, dtype)
 
     def reshape(self, *shape):
-        return reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
+        return reshape(self, tuple(shape[0]) if isinstance(shape[0], (tuple, list)) else shape)
 
     def transpose(self, *axes):
         return transpose(self, axes or None)
@@ -235,6 +248,15 @@ class Tensor:
     def __getitem__(self, index):
         return getitem(self, index)
 
+    # As with arrays, == compares values; a tensor's hash is its identity.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return Tensor(self.data == raw(other))
+
+    def __ne__(self, other):
+        return Tensor(self.data != raw(other))
+
     def __lt__(self, other):
         return Tensor(self.data < raw(other))
 
@@ -248,18 +270,21 @@ class Tensor:
         return Tensor(self.data >= raw(other))
 
 
-def tensor(values, *, device: Backend | None = None, dtype=None, requires_grad=False) -> Tensor:
+def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
     """A tensor of `values`: a number, a nested list, an array or a tensor.
 
     Arrays keep their dtype and device; numbers and lists become float32 on the CPU unless
-    `dtype` or `device` say otherwise. With `requires_grad` the tensor is a leaf of the graph.
-    TypeError for anything but floats, integers and booleans.
+    `dtype` or `device` (a backend or its name) say otherwise. With `requires_grad` the tensor is
+    a leaf of the graph. TypeError for anything but floats, integers and booleans.
     """
     values = raw(values)
+    device = get_backend(device) if isinstance(device, str) else device
     try:
         home = backend_of(values)
     except TypeError:
         home, dtype = device or cpu, dtype or "float32"
+        if home.asarray(values).dtype.kind not in "fiub":  # NumPy would make None a NaN
+            raise TypeError(f"tensor: expected numbers, got {values!r}") from None
     if device is not None and device is not home:
         values = home.to_numpy(values)
     data = (device or home).asarray(values, dtype)
@@ -349,6 +374,8 @@ def grad(y: Tensor, xs, *, cotangent=None, create_graph=False, unused="error") -
     ValueError if y or an x has no place in the graph, or y does not depend on an x;
     StaleGraphError if a parameter was updated after the graph was built.
     """
+    if isinstance(xs, Tensor) or not hasattr(xs, "__iter__"):
+        raise TypeError(f"grad: xs is a {type(xs).__name__}, expected a list of tensors")
     xs = list(xs)
     for k, x in enumerate(xs):
         if x.node is None:
@@ -517,25 +544,30 @@ def axis_of(op, axis: int, shape: tuple) -> int:
 
 
 def add(a, b):
+    """a + b, broadcasting."""
     a, b = operands("add", a, b)
     return record(a.data + b.data, (a, lambda g: g), (b, lambda g: g))
 
 
 def sub(a, b):
+    """a − b, broadcasting."""
     a, b = operands("sub", a, b)
     return record(a.data - b.data, (a, lambda g: g), (b, neg))
 
 
 def neg(x):
+    """−x."""
     return record(-x.data, (x, neg))
 
 
 def mul(a, b):
+    """a · b, elementwise, broadcasting."""
     a, b = operands("mul", a, b)
     return record(a.data * b.data, (a, lambda g: mul(g, b)), (b, lambda g: mul(g, a)))
 
 
 def div(a, b):
+    """a / b, elementwise, broadcasting."""
     a, b = operands("div", a, b)
     return record(
         a.data / b.data,
@@ -582,15 +614,15 @@ def matmul(a, b):
     check_alike("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
+    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != inner:
+        raise ShapeError(
+            f"matmul: {a.shape} @ {b.shape}: inner dimensions {a.shape[-1]} and {inner} differ"
+        )
     if a.ndim == 1:
         return getitem(matmul(reshape(a, (1, -1)), b), (..., 0, slice(None)) if b.ndim > 1 else 0)
     if b.ndim == 1:
         return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
-    if a.shape[-1] != b.shape[-2]:
-        raise ShapeError(
-            f"matmul: {a.shape} @ {b.shape}: "
-            f"inner dimensions {a.shape[-1]} and {b.shape[-2]} differ"
-        )
     check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
     return record(
         a.data @ b.data,
@@ -640,7 +672,7 @@ def _kept_shape(op, shape, axis):
     """The shape after a reduction over `axis` that keeps the reduced axes as 1."""
     if axis is None:
         return (1,) * len(shape)
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     axes = {axis_of(op, a, shape) for a in axes}
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
@@ -663,6 +695,7 @@ def broadcast_to(x, shape):
 
 
 def reshape(x, shape):
+    """The same values in row-major order under another shape; one side may be −1."""
     before = x.shape
     if before == shape:
         return x
@@ -698,6 +731,8 @@ def astype(x, dtype):
     """x in another float dtype; the gradient comes back in x's own."""
     before = x.dtype
     data = x.data.astype(dtype)
+    if data.dtype.kind == "c":
+        raise TypeError(f"astype: complex numbers are not supported, got {dtype}")
     if data.dtype.kind != "f":
         return Tensor(data)
     return record(data, (x, lambda g: astype(g, before)))

@@ -496,3 +496,18 @@ def test_a_partial_load_takes_some_parts_and_checks_them_as_strictly(tmp_path):
         load(path, {"a": Part(x=np.zeros(4))}, partial=True)
     with pytest.raises(CheckpointError, match="no entry c/x"):
         load(path, {"c": Part(x=np.zeros(3))}, partial=True)
+
+
+@given(st.data())
+def test_a_flipped_bit_in_an_array_is_noticed(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("flip") / "run"
+    save(path, {"a": Part(x=np.arange(50.0), y=np.ones((3, 4), np.float32))})
+    content = bytearray(path.read_bytes())
+    arrays = 50 * 8 + 12 * 4  # the file ends with them
+    place = len(content) - 1 - data.draw(st.integers(0, arrays - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    part = Part(x=np.zeros(50), y=np.zeros((3, 4), np.float32))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load(path, {"a": part})
+    assert not part.values["x"].any()

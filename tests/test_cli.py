@@ -64,7 +64,11 @@ def saved(tmp_path):
 
 
 def test_a_resumed_run_takes_its_options_from_the_checkpoint(saved):
-    for argv in (["--resume", saved], ["--resume", "--out", saved.parent]):
+    for argv in (
+        ["--resume", saved],
+        ["--resume", saved.parent],
+        ["--resume", "--out", saved.parent],
+    ):
         args = parse(*argv)
         assert (args.width, args.epochs, args.data) == (7, 3, "digits")
         assert (args.resume, args.out) == (saved, saved.parent)
@@ -80,8 +84,7 @@ def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
     assert parse("--resume", saved, "--width", 7).width == 7
     with pytest.raises(checkpoint.CheckpointError, match=r"made with --width 7, which --width 4"):
         parse("--resume", saved, "--width", 4)  # also where 4 is the default
-    with pytest.raises(checkpoint.CheckpointError, match=r"--lr-g 0.5, which --lr-g 0.1"):
-        parse("--resume", saved, "--lr-g", 0.1)
+    assert parse("--resume", saved, "--lr-g", 0.1).lr_g == 0.1
 
 
 def test_resuming_from_nothing_says_so(tmp_path):
@@ -188,24 +191,26 @@ def test_monitor_shows_losses_scores_and_speed():
 
 
 def test_monitor_tells_trouble_once_and_in_words():
-    won = [(0.01, 9.0, 0.999, 0.001, 0.001)] * 30
+    won = [(0.01, 9.0, 0.999, 0.001, 0.001)] * 100
     screen, healthy, monitor = monitored(won, VARIED)
     assert healthy and len(screen.said) == 1
-    assert screen.said[0].startswith("step 30: D has won")
-    monitor.look(31, Tensor(VARIED))
+    assert screen.said[0].startswith("step 100: D has won")
+    monitor.look(101, Tensor(VARIED))
     assert len(screen.said) == 1
 
 
 def test_monitor_reads_no_probabilities_into_a_critics_values():
-    critic = [(0.01, 9.0, 5.0, -5.0, -5.0)] * 30
+    critic = [(0.01, 9.0, 5.0, -5.0, -5.0)] * 100
     screen, healthy, _ = monitored(critic, VARIED, losses.Wasserstein())
     assert healthy and not screen.said
 
 
 def test_monitor_sees_collapse_and_lost_weights():
     row = (1.3, 0.7, 0.5, 0.5, 0.5)
-    screen, healthy, _ = monitored([row], np.ones((8, 4, 4, 1)))
+    screen, healthy, _ = monitored([row] * 100, np.ones((8, 4, 4, 1)))
     assert healthy and "mode collapse" in screen.said[0]
+    screen, healthy, _ = monitored([row] * 99, np.ones((8, 4, 4, 1)))
+    assert healthy and not screen.said  # a fresh generator may be as dull as that
     screen, healthy, _ = monitored([(float("nan"), *row[1:])], VARIED)
     assert not healthy and "NaN" in screen.said[0]
 

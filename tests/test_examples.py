@@ -84,7 +84,7 @@ def test_gaussian_repeats_with_its_seed_and_says_why_raw_fails(tmp_path):
     )
     assert first.split("steps in")[0] == again.split("steps in")[0]
     assert first.split("steps in")[0] != other.split("steps in")[0]
-    assert "--raw" in first and not (tmp_path / "training.gif").exists()
+    assert not (tmp_path / "training.gif").exists()
 
 
 def test_gaussian_moves_every_parameter_of_both_networks(tmp_path, monkeypatch):
@@ -103,6 +103,24 @@ def test_gaussian_moves_every_parameter_of_both_networks(tmp_path, monkeypatch):
     for network, before in made:
         for key, p in network.named_parameters().items():
             assert (p.numpy() != before[key]).any(), f"{network.name}.{key} did not move"
+
+
+def test_gaussian_raw_fails_and_says_why(tmp_path):
+    argv = ["--steps", 1500, "--frames", 0, "--out", tmp_path]
+    assert "--raw trains on the numbers as they are" in run("gaussian_1d.py", *argv, "--raw")[0]
+    centred = run("gaussian_1d.py", *argv, "--raw", "--mean", 0, "--std", 1)[0]
+    assert "--raw trains" not in centred  # nothing to explain where nothing failed
+
+
+@pytest.mark.parametrize("argv", [["--mean", "1e30"], ["--std", "1e-30"], ["--std", "1e30"]])
+def test_gaussian_refuses_what_float32_cannot_resolve(argv, tmp_path):
+    _, err = run("gaussian_1d.py", *argv, "--out", tmp_path, status=2)
+    assert "float32" in complaint(err)
+
+
+def test_gaussian_that_loses_its_weights_says_so(tmp_path):
+    out, err = run("gaussian_1d.py", "--lr", "1e30", "--steps", 300, "--out", tmp_path, status=1)
+    assert "NaN or infinity: the weights are lost" in out and "Traceback" not in err
 
 
 # --- dcgan_mnist ---------------------------------------------------------------------------------
@@ -274,6 +292,11 @@ def test_a_checkpoint_of_another_shape_is_refused(small, whole, tmp_path):
     assert str(damaged) in complaint(err)
     _, err = run("dcgan_mnist.py", "--resume", whole, "--width", 8, status=2)
     assert "--width 4" in complaint(err)
+
+
+def test_resuming_on_other_data_is_refused(whole, tmp_path):
+    _, err = run("dcgan_mnist.py", "--resume", whole, "--data", "digits", "--steps", 40, status=2)
+    assert "40 images; --data names drawn digits" in complaint(err)
 
 
 def test_resuming_a_finished_run_says_so(whole, tmp_path):

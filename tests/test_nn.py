@@ -20,6 +20,7 @@ from checks import check_float32, check_gradients, fill, leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minigan import functional as F
 from minigan import nn
 from minigan.backend import cpu
 from minigan.nn import FlatParameters, Parameter
@@ -435,10 +436,11 @@ SPECTRAL = {
 
 
 def effective_matrix(net, shape):
-    """The weight in use, read off the layer's answers to unit impulses."""
+    """The weight in use, (everything else, outputs), read off the answers to unit impulses."""
     impulses = np.eye(math.prod(shape)).reshape(-1, *shape)
     with no_grad():
-        return net(tensor(impulses)).numpy().reshape(len(impulses), -1)
+        answers = net(tensor(impulses)).numpy()
+    return answers.reshape(-1, answers.shape[-1])
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
@@ -726,7 +728,7 @@ def test_a_module_without_forward_says_so():
         pass
 
     with pytest.raises(NotImplementedError, match="Half defines no forward"):
-        Half()(None)
+        Half()(tensor(1.0))
 
 
 # --- The flat array ------------------------------------------------------------------------------
@@ -762,10 +764,10 @@ def test_a_parameter_belongs_to_one_flat_array():
     net = Block(name="G")
     flat = net.flat()
     before = [p.data for p in net.parameters()]
-    with pytest.raises(ValueError, match=r"'G\.gain' of shape \(3,\) already belongs"):
+    with pytest.raises(ValueError, match=r"'G\.gain' of shape \(3,\) already stands"):
         FlatParameters([Parameter(np.ones(2, np.float32)), net.gain])
     net.extra = nn.Linear(1, 1, rng=rng())
-    with pytest.raises(ValueError, match=r"'G\.zeta\.weight' of shape \(2, 3\) already belongs"):
+    with pytest.raises(ValueError, match=r"'G\.zeta\.weight' of shape \(2, 3\) already stands"):
         net.flat()
     assert [id(p.data) for p in flat.parameters] == [id(array) for array in before]
     with pytest.raises(ValueError, match="no parameters"):
@@ -878,3 +880,46 @@ def test_mixed_dtypes_are_named(name, training):
     make, shape, _ = LAYERS[name]
     with pytest.raises(TypeError, match=r"^\w+: dtypes float(64|32) and float(32|64) differ"):
         make().train(training)(tensor(fill(shape)))
+
+
+# --- Layers that would silently not train --------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [F.relu, nn.ReLU, [nn.ReLU()], None])
+def test_sequential_takes_nothing_but_modules(wrong):
+    with pytest.raises(TypeError, match=r"layer 1 is .*expected a Module"):
+        nn.Sequential(nn.ReLU(), wrong)
+
+
+@pytest.mark.parametrize("wrap", [list, tuple, lambda layers: dict(enumerate(layers))])
+def test_layers_in_a_list_are_refused_as_they_would_not_be_trained(wrap):
+    class Tower(nn.Module):
+        def __init__(self):
+            self.floors = wrap([nn.Linear(2, 2, rng=rng())])
+
+    with pytest.raises(TypeError, match=r"Tower\.floors.*would not be trained"):
+        Tower()
+
+
+def test_a_network_wants_a_tensor():
+    with pytest.raises(TypeError, match="Linear: got a ndarray, expected a Tensor"):
+        nn.Linear(2, 2, rng=rng())(np.ones((1, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(0, 3, rng=rng()),
+        lambda: nn.Conv2d(1, 0, 3, rng=rng()),
+        lambda: nn.Conv2d(1, 2, 3, stride=0, rng=rng()),
+        lambda: nn.ConvTranspose2d(1, 2, 0, rng=rng()),
+    ],
+)
+def test_impossible_sizes(make):
+    with pytest.raises(ValueError, match="expected each to be at least 1"):
+        make()
+
+
+def test_spectral_norm_of_what_has_no_weight():
+    with pytest.raises(TypeError, match="SpectralNorm: got ReLU"):
+        nn.SpectralNorm(nn.ReLU(), rng=rng())

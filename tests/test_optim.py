@@ -275,8 +275,20 @@ def test_a_step_makes_older_graphs_stale():
 def test_two_optimisers_for_one_parameter():
     net = network(name="G")
     Adam(net, 0.1)
-    with pytest.raises(ValueError, match=r"'G\.0\.weight' of shape \(3, 4\) already belongs"):
-        SGD(net.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"'G\.0\.weight' of shape \(3, 4\) already stands"):
+        SGD(net.parameters()[:1], 0.1)
+
+
+@pytest.mark.parametrize("again", [lambda net: net, lambda net: net.parameters()])
+def test_a_second_optimiser_for_the_same_network_moves_it_too(again):
+    """A new rate, or another optimiser to finish with: the flat array is the first one's."""
+    net = network()
+    first, second = Adam(net, 0.1), SGD(again(net), 0.1)
+    assert second.flat is first.flat
+    before = {key: p.numpy().copy() for key, p in net.named_parameters().items()}
+    second.step([tensor(np.ones(p.shape, np.float32)) for p in second.parameters])
+    for key, p in net.named_parameters().items():
+        np.testing.assert_allclose(p.numpy(), before[key] - 0.1, rtol=1e-6)
 
 
 def test_an_optimiser_whose_network_was_converted_does_not_pretend():
