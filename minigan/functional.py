@@ -99,8 +99,8 @@ def tanh(x):
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ), accurate and without overflow for any x."""
     xp = x.backend.xp
-    e = xp.exp(-xp.abs(x.data))
-    data = xp.where(x.data >= 0, xp.ones_like(e), e) / (1 + e)
+    # No exponent is positive: e^min(x, 0) / (1 + e^−|x|) is the same for either sign of x.
+    data = xp.exp(xp.minimum(x.data, 0)) / (1 + xp.exp(-xp.abs(x.data)))
     return record(data, (x, lambda g, y: mul(g, mul(y, sub(1.0, y)))), keep=True)
 
 
@@ -113,7 +113,9 @@ def softplus(x):
 
 def relu(x):
     """max(x, 0), with gradient 0 at 0."""
-    data = x.backend.xp.maximum(x.data, 0)
+    xp = x.backend.xp
+    zeros = xp.zeros(x.shape[-1:], x.dtype)  # a row is compared twice as fast as a number
+    data = xp.maximum(x.data, zeros)
     return record(data, (x, lambda g, y: mul(g, _step(y, 0.0))), keep=True)
 
 
@@ -129,8 +131,11 @@ def leaky_relu(x, slope=0.2):
 
 def _step(y, low) -> Tensor:
     """1 where y > 0, `low` elsewhere. Arithmetic on the mask is far cheaper than `where`."""
-    step = y.backend.xp.multiply(y.data > 0, 1.0 - low, dtype=y.dtype)
-    return Tensor(step + low if low else step)
+    step = (y.data > 0).astype(y.dtype)
+    if low:
+        step *= 1.0 - low
+        step += low
+    return Tensor(step)
 
 
 def elu(x, alpha=1.0):
@@ -304,49 +309,59 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     or are None. Returns (y, μ, σ²), the latter two as arrays with the reduced axes kept as 1.
     Source: Ioffe and Szegedy 2015.
 
-    With r = 1/√(σ² + ε), d = x − μ and h = γ g, the gradient in x is
+    With r = 1/√(σ² + ε), x̂ = (x − μ) r and h = γ g, the gradient in x is
 
-        r (h − mean h − d r² mean(h d)),
+        r (h − mean h − x̂ mean(h x̂)),
 
-    the loss's gradient less its parts along 1 and along d, which normalising makes irrelevant.
+    the loss's gradient less its parts along 1 and along x̂, which normalising makes irrelevant.
+    Where γ is constant over the axes, it is taken out of the brackets.
     """
     for parameter in (scale, shift):
         if parameter is not None:
             check_alike("normalize", x, parameter)
             check_fits("normalize", parameter.shape, x.shape)
-    xp = x.backend.xp
-    count = x.size / _size_without(x.shape, axes)
-    mu = x.backend.sum(x.data, axes, True) * (1 / count)
-    d = x.data - mu
-    variance = x.backend.sum(d * d, axes, True) * (1 / count)
-    r = 1 / xp.sqrt(variance + eps)
+    backend, node = x.backend, x.node
+    share = _size_without(x.shape, axes) / x.size
+    mu = backend.sum(x.data, axes, True) * share
+    normed = x.data - mu
+    variance = backend.sum(normed * normed, axes, True) * share
+    eps = float(eps)
+    r = 1 / backend.xp.sqrt(variance + eps)
+    normed *= r
 
     def statistics():
-        """d and r as differentiable functions of x where second derivatives will be taken."""
+        """x̂ and r; as differentiable functions of x where second derivatives will be taken."""
         if not is_recording():
-            return Tensor(x.data - mu), Tensor(r)
-        centred = sub(x, mean(x, axes, True))
-        return centred, power(add(mean(mul(centred, centred), axes, True), eps), -0.5)
+            return Tensor(normed), Tensor(r)
+        centred = Tensor(normed / r + mu, node)
+        centred = sub(centred, mean(centred, axes, True))
+        r_of_x = power(add(mean(mul(centred, centred), axes, True), eps), -0.5)
+        return mul(centred, r_of_x), r_of_x
 
     def vjp_x(g):
-        d, r = statistics()
-        h = g if scale is None else mul(g, scale)
-        along_d = mul(mean(mul(h, d), axes, True), mul(r, r))
-        return mul(r, sub(sub(h, mean(h, axes, True)), mul(d, along_d)))
+        x_hat, r = statistics()
+        if scale is not None and not _constant_over(scale.shape, axes, len(mu.shape)):
+            g = mul(g, scale)
+        elif scale is not None:
+            r = mul(r, scale)
+        along = mean(mul(g, x_hat), axes, True)
+        return mul(r, sub(sub(g, mean(g, axes, True)), mul(x_hat, along)))
 
-    def vjp_scale(g):
-        d, r = statistics()
-        return mul(g, mul(d, r))
-
-    d *= r if scale is None else r * scale.data
+    y = normed * scale.data if scale is not None else normed.copy()
     if shift is not None:
-        d += shift.data
+        y += shift.data
     edges = [(x, vjp_x)]
     if scale is not None:
-        edges.append((scale, vjp_scale))
+        edges.append((scale, lambda g: mul(g, statistics()[0])))
     if shift is not None:
         edges.append((shift, lambda g: g))
-    return record(d, *edges), mu, variance
+    return record(y, *edges), mu, variance
+
+
+def _constant_over(shape, axes, ndim) -> bool:
+    """Whether an array of `shape`, broadcast to `ndim` dimensions, is the same along `axes`."""
+    padded = (1,) * (ndim - len(shape)) + tuple(shape)
+    return all(padded[a] == 1 for a in axes)
 
 
 def _size_without(shape, axes):

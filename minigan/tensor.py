@@ -403,15 +403,15 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
             if node not in wanted or node not in gradients:
                 continue
             g = gradients[node] if node in asked else gradients.pop(node)
-            arguments = (g,) if node.output is None else (g, Tensor(node.output, node))
             for parent, vjp, version in node.edges:
                 if parent.version != version:
                     raise StaleGraphError(_stale(parent, version))
-                if vjp is not None and parent in wanted:
-                    contribution = sum_to(vjp(*arguments), parent.shape)
-                    if parent in gradients:
-                        contribution = add(gradients[parent], contribution)
-                    gradients[parent] = contribution
+                if vjp is None or parent not in wanted:
+                    continue
+                part = vjp(g) if node.output is None else vjp(g, Tensor(node.output, node))
+                if part.data.shape != parent.shape:
+                    part = sum_to(part, parent.shape)
+                gradients[parent] = add(gradients[parent], part) if parent in gradients else part
     return [gradients.get(node) for node in targets]
 
 
@@ -612,6 +612,17 @@ def matmul(a, b):
     if is_number(a) or is_number(b):
         raise TypeError(f"matmul: {a.data} @ {b.data}: a number is no matrix; multiply with *")
     check_alike("matmul", a, b)
+    if not a.ndim == b.ndim == 2 or a.shape[1] != b.shape[0]:
+        return _general_matmul(a, b)
+    return record(
+        a.data @ b.data,
+        (a, lambda g: matmul(g, swap_last(b))),
+        (b, lambda g: matmul(swap_last(a), g)),
+    )
+
+
+def _general_matmul(a, b):
+    """Vectors and stacks of matrices, and all that does not fit."""
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
@@ -638,17 +649,22 @@ def swap_last(x):
 
 def sum(x, axis=None, keepdims=False):
     """Σ x over `axis` (an int, a tuple, or None for all)."""
-    kept = _kept_shape("sum", x.shape, axis)
+    kept, shape = _kept_shape("sum", x.shape, axis), x.shape
     return record(
         x.backend.sum(x.data, axis, keepdims),
-        (x, lambda g: broadcast_to(reshape(g, kept), x.shape)),
+        (x, lambda g: broadcast_to(reshape(g, kept), shape)),
     )
 
 
 def mean(x, axis=None, keepdims=False):
     """The mean over `axis`."""
-    total = sum(x, axis, keepdims)
-    return mul(total, total.size / x.size)
+    kept, shape = _kept_shape("mean", x.shape, axis), x.shape
+    total = x.backend.sum(x.data, axis, keepdims)
+    share = total.size / x.size
+    return record(
+        total * share,
+        (x, lambda g: broadcast_to(reshape(mul(g, share), kept), shape)),
+    )
 
 
 def var(x, axis=None, keepdims=False):
@@ -681,17 +697,20 @@ def sum_to(x, shape):
     """The adjoint of broadcasting: x summed down to `shape`."""
     if x.shape == shape:
         return x
-    extra = x.ndim - len(shape)
-    axes = tuple(
-        i for i, n in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and n != 1)
+    before, extra = x.shape, x.ndim - len(shape)
+    axes = tuple(range(extra))
+    if before[extra:] != shape:
+        axes += tuple(i + extra for i, n in enumerate(shape) if n == 1 != before[i + extra])
+    return record(
+        x.backend.sum(x.data, axes).reshape(shape),
+        (x, lambda g: broadcast_to(reshape(g, _kept_shape("sum_to", before, axes)), before)),
     )
-    return reshape(sum(x, axes, True) if axes else x, shape)
 
 
 def broadcast_to(x, shape):
     """x repeated along new and length-one axes to `shape`, as a view."""
     check_fits("broadcast_to", x.shape, shape)
-    return record(x.backend.xp.broadcast_to(x.data, shape), (x, lambda g: g), view=True)
+    return record(x.backend.broadcast_to(x.data, shape), (x, lambda g: g), view=True)
 
 
 def reshape(x, shape):
