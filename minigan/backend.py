@@ -187,7 +187,9 @@ class Backend:
         if ph == pw == 0:
             return x
         images, _, _, channels = x.shape
-        padded = np.zeros((images, h + 2 * ph, w + 2 * pw, channels), x.dtype)
+        padded = np.empty((images, h + 2 * ph, w + 2 * pw, channels), x.dtype)
+        padded[:, :ph] = padded[:, ph + h :] = 0
+        padded[:, :, :pw] = padded[:, :, pw + w :] = 0
         padded[:, ph : ph + h, pw : pw + w] = x
         return padded
 

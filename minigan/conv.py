@@ -28,24 +28,26 @@ from minigan.tensor import ShapeError, Tensor, check_alike, record
 # --- Differentiable functions --------------------------------------------------------------------
 
 
-def conv2d(x, w, *, stride=1, padding=0) -> Tensor:
+def conv2d(x, w, bias=None, *, stride=1, padding=0) -> Tensor:
     """The convolution (cross-correlation, as everywhere in deep learning) of images and filters.
 
-    x: images (n, h, w, c); w: filters (kh, kw, c, k); stride and padding in pixels, an int or a
-    (vertical, horizontal) pair. Returns (n, h', w', k) with h' = (h + 2p − kh) // s + 1.
-    ShapeError if the shapes do not fit.
+    x: images (n, h, w, c); w: filters (kh, kw, c, k); bias (k,), added to every pixel; stride and
+    padding in pixels, an int or a (vertical, horizontal) pair. Returns (n, h', w', k) with
+    h' = (h + 2p − kh) // s + 1. ShapeError if the shapes do not fit.
     """
     _check_filter("conv2d", x, w, channel_axis=2)
     window = _window("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
-    return _conv(x, w, window)
+    _check_bias("conv2d", bias, w, channel_axis=3)
+    return _conv(x, w, window, bias)
 
 
-def conv_transpose2d(y, w, *, stride=1, padding=0, output_size=None) -> Tensor:
+def conv_transpose2d(y, w, bias=None, *, stride=1, padding=0, output_size=None) -> Tensor:
     """The adjoint of `conv2d` in its image: the layer that a generator enlarges images with.
 
     y: images (n, h', w', k); w: filters (kh, kw, c, k), the same array as the convolution that
-    maps c channels to k. Returns (n, h, w, c). Several sizes h convolve to one h': the smallest,
-    (h' − 1)·s − 2p + kh, unless `output_size` = (h, w) names another. ShapeError as above.
+    maps c channels to k; bias (c,). Returns (n, h, w, c). Several sizes h convolve to one h':
+    the smallest, (h' − 1)·s − 2p + kh, unless `output_size` = (h, w) names another. ShapeError as
+    above.
     """
     _check_filter("conv_transpose2d", y, w, channel_axis=3)
     kernel, (sh, sw), (ph, pw) = w.shape[:2], pair(stride), pair(padding)
@@ -60,7 +62,8 @@ def conv_transpose2d(y, w, *, stride=1, padding=0, output_size=None) -> Tensor:
             f"conv_transpose2d: an image of {size} convolves to {window.output}, not to the "
             f"input's {y.shape[1:3]}: output_size must be at least {smallest}, by less than stride"
         )
-    return _conv_transpose(y, w, window)
+    _check_bias("conv_transpose2d", bias, w, channel_axis=2)
+    return _conv_transpose(y, w, window, bias)
 
 
 def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
@@ -81,20 +84,30 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
     return _filter_grad(x, y, window)
 
 
-def _conv(x, w, window: Window):
-    return record(
-        _conv_array(x.backend, x.data, w.data, window),
+def _conv(x, w, window: Window, bias=None):
+    out = _conv_array(x.backend, x.data, w.data, window)
+    edges = [
         (x, lambda g: _conv_transpose(g, w, window)),
         (w, lambda g: _filter_grad(x, g, window)),
-    )
+    ]
+    return _with_bias(out, edges, bias)
 
 
-def _conv_transpose(y, w, window: Window):
-    return record(
-        _conv_transpose_array(y.backend, y.data, w.data, window),
+def _conv_transpose(y, w, window: Window, bias=None):
+    out = _conv_transpose_array(y.backend, y.data, w.data, window)
+    edges = [
         (y, lambda g: _conv(g, w, window)),
         (w, lambda g: _filter_grad(g, y, window)),
-    )
+    ]
+    return _with_bias(out, edges, bias)
+
+
+def _with_bias(out, edges, bias):
+    """The result with the bias added in place, which spares a copy of the largest arrays."""
+    if bias is not None:
+        out += bias.data
+        edges.append((bias, lambda g: g))
+    return record(out, *edges)
 
 
 def _filter_grad(x, y, window: Window):
@@ -161,6 +174,14 @@ def _check_filter(op, images, w, channel_axis):
             f"{op}: images {images.shape} have {images.shape[3]} channels, "
             f"filters {w.shape} want {w.shape[channel_axis]}"
         )
+
+
+def _check_bias(op, bias, w, channel_axis):
+    if bias is None:
+        return
+    check_alike(op, w, bias)
+    if bias.shape != (w.shape[channel_axis],):
+        raise ShapeError(f"{op}: bias {bias.shape} for filters {w.shape}: want one per channel")
 
 
 def _window(op, image, kernel, stride, padding) -> Window:

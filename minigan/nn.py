@@ -340,8 +340,7 @@ class Conv2d(Module):
         return self.apply(x, self.weight)
 
     def apply(self, x, weight):
-        y = conv2d(x, weight, stride=self.stride, padding=self.padding)
-        return y if self.bias is None else y + self.bias
+        return conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
 
     def describe(self):
         kh, kw, inputs, outputs = self.weight.shape
@@ -373,8 +372,7 @@ class ConvTranspose2d(Module):
         return self.apply(x, self.weight)
 
     def apply(self, x, weight):
-        y = conv_transpose2d(x, weight, stride=self.stride, padding=self.padding)
-        return y if self.bias is None else y + self.bias
+        return conv_transpose2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
 
     def describe(self):
         kh, kw, outputs, inputs = self.weight.shape

@@ -376,3 +376,20 @@ def test_errors_name_the_operation_and_the_shapes(name):
     call, kind, message = ERRORS[name]
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("op", [conv2d, conv_transpose2d])
+def test_a_bias_is_added_to_every_pixel(op):
+    random = np.random.default_rng(0)
+    image = (2, 5, 4, 2 if op is conv2d else 3)
+    channels = 3 if op is conv2d else 2
+    x, w, b = (random.standard_normal(s) for s in (image, (3, 2, 2, 3), (channels,)))
+    plain = op(tensor(x), tensor(w), stride=2, padding=1).numpy()
+    np.testing.assert_allclose(
+        op(*map(tensor, (x, w, b)), stride=2, padding=1).numpy(), plain + b, rtol=1e-12
+    )
+    check_gradients(lambda *xs: op(*xs, stride=2, padding=1), x, w, b)
+    with pytest.raises(ShapeError, match=rf"{op.__name__}: bias \(4,\)"):
+        op(tensor(x), tensor(w), tensor(np.zeros(4)))
+    with pytest.raises(TypeError, match=op.__name__):
+        op(tensor(x), tensor(w), tensor(b.astype(np.float32)))
