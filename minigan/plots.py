@@ -33,7 +33,7 @@ D_STAR = "#D55E00"
 GUIDE = "#999999"
 
 _DPI = 100
-_STYLE = {
+STYLE = {
     "font.size": 10,
     "axes.labelsize": 10,
     "xtick.labelsize": 9,
@@ -255,7 +255,7 @@ def loss_curves(history: dict, steps: np.ndarray, title: str = "") -> Figure:
     steps = np.asarray(steps)
     curves = _checked_history(history, steps)
     probabilities = [name for name in _PROBABILITIES if name in curves]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10, 3.8), dpi=_DPI)
         panels = figure.subplots(1, 2 if probabilities else 1, squeeze=False)[0]
         _draw_losses(panels[0], steps, curves["loss_d"], curves["loss_g"])
@@ -417,7 +417,7 @@ class DensityFigure:
         equilibrium: bool = True,
     ):
         self.x_limits, self.z_limits = x_limits, z_limits
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             self.figure = Figure(figsize=(10, 5.8), dpi=_DPI)
             left = self.figure.add_gridspec(
                 2, 1, left=0.06, right=0.545, bottom=0.085, top=0.875, height_ratios=(3.4, 1)

@@ -71,21 +71,29 @@ class Leaf(Node):
 
 
 class View(Node):
-    """A result that may share its input's memory: it is frozen or updated when its input is."""
+    """A result that may share its input's memory: it is frozen or updated when its input is.
 
-    __slots__ = ()
+    `root` is the input at the beginning of a chain of views.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, shape, edges):
+        super().__init__(shape, edges)
+        parent = edges[0][0]
+        self.root = parent.root if isinstance(parent, View) else parent
 
     @property
     def name(self):
-        return self.edges[0][0].name
+        return self.root.name
 
     @property
     def version(self):
-        return self.edges[0][0].version
+        return self.root.version
 
     @property
     def frozen(self):
-        return self.edges[0][0].frozen
+        return self.root.frozen
 
 
 class Tensor:

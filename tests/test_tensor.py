@@ -833,3 +833,17 @@ def test_gradients_can_be_cleared():
 def test_gradients_are_asked_for_in_a_list(xs):
     with pytest.raises(TypeError, match="expected a list of tensors"):
         grad(leaf((1,)).sum(), xs)
+
+
+def test_a_long_chain_of_views_knows_its_parameter():
+    """Each view asks the parameter itself, not the view before it."""
+    w = named_leaf((6,), "w")
+    seen = w
+    for _ in range(3000):
+        seen = seen.reshape(2, 3).reshape(6)
+    y = (seen * leaf((6,))).sum()
+    (g,) = grad(y, [w])
+    assert g.shape == (6,)
+    w.node.version += 1
+    with pytest.raises(StaleGraphError, match=r"\(w\)"):
+        grad(y, [w])

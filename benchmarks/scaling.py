@@ -1,0 +1,253 @@
+"""How does the time grow with the problem? Slopes on log-log plots, with fitted exponents.
+
+    python benchmarks/scaling.py            some minutes; writes to runs/benchmarks
+    python benchmarks/scaling.py --quick    seconds: does it run, are gradients right?
+
+- Batch: a DCGAN step at width 64 for 1 to 1,024 images. Exponent 1: an image costs the same in
+  any batch; small batches pay the fixed cost of a step over and over.
+- Width: a DCGAN step at batch 64 for widths 16 to 256. Most of its products grow with the square
+  of the width; what grows with the width itself, such as activations, pulls below 2.
+- Tape: forward and backward through a chain of 10 to 100,000 operations on 16 numbers.
+  Exponent 1: the engine does nothing twice, however deep the graph. Once as it is and once with
+  Python's cyclic garbage collector off, which walks over all the nodes time and again to look for
+  cycles where there are none.
+- Data: one epoch of batches for 1,000 to 60,000 images, bytes in, floats out. Exponent 1: a
+  batch costs the same out of any number of images.
+
+Exponents are fitted over the upper part of each range, where fixed costs no longer show. Each
+time is the fastest of a few repetitions, on one thread: several would wait for each other
+whenever the machine has other work, and that hits the long steps more than the short ones.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+from typing import NamedTuple
+
+import numpy as np
+from engines import Task, with_minigan
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from measure import (
+    Bar,
+    fitted_exponent,
+    machine,
+    parser,
+    print_bars,
+    print_machine,
+    print_table,
+    save,
+    seconds_per_call,
+    style,
+)
+from process import restart_in_clean_environment
+from tqdm import tqdm
+
+from minigan import Tensor, grad, plots, tensor
+from minigan.data import Batches
+
+SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
+
+
+class Sweep(NamedTuple):
+    """One thing that grows: its sizes, and the call to be timed at each, made by `prepare`.
+
+    fit_from: the smallest size that the exponent is fitted to.
+    per:      how many units the time is divided by for the table, as a function of the size.
+    """
+
+    title: str
+    xlabel: str
+    unit: str
+    sizes: list
+    fit_from: int
+    prepare: object
+    per: object
+
+
+# --- What grows ----------------------------------------------------------------------------------
+
+
+def dcgan_step(batch, width):
+    return with_minigan.dcgan(Task("dcgan", batch=batch, width=width, latent=100))
+
+
+def chain(length):
+    """Forward and backward through `length` multiplications; the gradient is checked once."""
+    x = tensor(np.ones(16, np.float32), requires_grad=True)
+    factor = Tensor(np.full(16, 1 + 1 / length, np.float32))
+
+    def forward_and_backward():
+        y = x
+        for _ in range(length):
+            y = y * factor
+        return grad(y.sum(), [x])[0]
+
+    expected = float(factor.data[0]) ** length
+    np.testing.assert_allclose(forward_and_backward().data, expected, rtol=1e-2)
+    return forward_and_backward
+
+
+def chain_without_collector(length):
+    """The same with the collector off; what is freed, is freed by counting references."""
+    forward_and_backward = chain(length)
+
+    def call():
+        gc.disable()
+        try:
+            return forward_and_backward()
+        finally:
+            gc.enable()
+
+    return call
+
+
+def epoch(count, size=64):
+    """All batches of an epoch, its permutation included: each call goes on to the next epoch."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28, 1), dtype=np.uint8)
+    batches = Batches(pixels, size, seed=0)
+    step = 0
+
+    def all_batches():
+        nonlocal step
+        for _ in range(len(batches)):
+            batches.at(step)
+            step += 1
+
+    return all_batches
+
+
+def sweeps(quick: bool) -> dict:
+    """All sweeps by name; the quick ones are short, and their exponents mean nothing."""
+    width, batch = (4, 2) if quick else (64, 64)
+    batches = [1, 2, 4] if quick else [2**k for k in range(11)]
+    widths = [4, 8] if quick else [16, 32, 64, 128, 256]
+    lengths = [10, 100, 1000] if quick else [10, 100, 1000, 10_000, 30_000, 100_000]
+    counts = [100, 200, 400] if quick else [1000, 3000, 10_000, 30_000, 60_000]
+    return {
+        "batch": Sweep(
+            f"DCGAN step, width {width}", "images in a batch", "us per image", batches,
+            fit_from=64, prepare=lambda n: dcgan_step(n, width), per=lambda n: n,
+        ),
+        "width": Sweep(
+            f"DCGAN step, batch {batch}", "width", "us per image", widths,
+            fit_from=64, prepare=lambda w: dcgan_step(batch, w), per=lambda w: batch,
+        ),
+        "tape": Sweep(
+            "Forward and backward", "operations in a chain", "us per operation", lengths,
+            fit_from=10_000, prepare=chain, per=lambda n: n,
+        ),
+        "tape, no collector": Sweep(
+            "Forward and backward", "operations in a chain", "us per operation", lengths,
+            fit_from=10_000, prepare=chain_without_collector, per=lambda n: n,
+        ),
+        "data": Sweep(
+            "An epoch of batches of 64", "images in the data set", "us per image", counts,
+            fit_from=10_000, prepare=epoch, per=lambda n: n,
+        ),
+    }  # fmt: skip
+
+
+# --- Measuring -----------------------------------------------------------------------------------
+
+
+def measure(sweep: Sweep, budget: float, progress) -> dict:
+    seconds = []
+    for size in sweep.sizes:
+        call = sweep.prepare(size)
+        call()
+        seconds.append(seconds_per_call(call, budget))
+        del call
+        gc.collect()  # or this size's memory would be there while the next is measured
+        progress()
+    first = next((i for i, n in enumerate(sweep.sizes[:-1]) if n >= sweep.fit_from), 0)
+    return {
+        "sizes": sweep.sizes,
+        "seconds": seconds,
+        "fitted_from": sweep.sizes[first],
+        "exponent": fitted_exponent(sweep.sizes[first:], seconds[first:]),
+    }
+
+
+def report(name, sweep: Sweep, found: dict):
+    rows = [
+        (f"{size:,}", f"{1e3 * seconds:.4g}", f"{1e6 * seconds / sweep.per(size):.3g}")
+        for size, seconds in zip(found["sizes"], found["seconds"], strict=True)
+    ]
+    growth = f"time ~ size^{found['exponent']:.2f} from {found['fitted_from']:,} on"
+    print_table(
+        f"{name}: {sweep.title}: {growth}",
+        (sweep.xlabel, "ms", sweep.unit),
+        rows,
+    )
+
+
+def picture(all_sweeps: dict, results: dict) -> Figure:
+    """A panel for each title; sweeps of the same title share it."""
+    titles = list(dict.fromkeys(sweep.title for sweep in all_sweeps.values()))
+    with style():
+        figure = Figure(figsize=(9, 6.4), dpi=100, layout="constrained")
+        panels = dict(zip(titles, figure.subplots(2, 2).flat, strict=True))
+        for name, sweep in all_sweeps.items():
+            first = not panels[sweep.title].lines
+            color = plots.P_G if first else plots.D
+            draw_sweep(panels[sweep.title], name, sweep, results[name], color)
+        figure.suptitle("How the time grows, in minigan on the CPU", x=0.01, ha="left", size=11)
+    return figure
+
+
+def draw_sweep(panel, name, sweep: Sweep, found: dict, color):
+    sizes, seconds = np.array(found["sizes"]), np.array(found["seconds"])
+    label = f"{name}: slope {found['exponent']:.2f}"
+    panel.loglog(sizes, 1e3 * seconds, "o-", color=color, markersize=4, label=label)
+    upper = sizes >= found["fitted_from"]
+    # The line through the fitted points: their slope, and their mean on the log scale.
+    shape = sizes[upper] ** found["exponent"]
+    height = np.exp(np.mean(np.log(1e3 * seconds[upper] / shape)))
+    panel.loglog(sizes[upper], height * shape, "--", color=plots.P_DATA, linewidth=1)
+    panel.set(xlabel=sweep.xlabel, ylabel="ms")
+    shown = sizes[:: len(sizes) // 7 + 1]
+    panel.set_xticks(shown, [f"{n // 1000}k" if n >= 10_000 else f"{n}" for n in shown])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_title(sweep.title, loc="left", size=10)
+    panel.grid(color=plots.GUIDE, alpha=0.3)
+    panel.legend(loc="upper left")
+
+
+def main():
+    args = parser(__doc__.splitlines()[0]).parse_args()
+    restart_in_clean_environment(threads=1)
+    facts = machine()
+    print_machine(facts)
+    all_sweeps, results = sweeps(args.quick), {}
+    points = sum(len(sweep.sizes) for sweep in all_sweeps.values())
+    with tqdm(total=points, unit="point") as bar:
+        for name, sweep in all_sweeps.items():
+            bar.set_description(name)
+            results[name] = measure(sweep, QUICK_SECONDS if args.quick else SECONDS, bar.update)
+    for name, sweep in all_sweeps.items():
+        report(name, sweep, results[name])
+    if importlib.util.find_spec("minigan.metrics") is None:
+        print(
+            "\nminigan.metrics doesn't exist yet, so no metric's growth with the data is measured"
+        )
+    bars = []
+    if not args.quick:
+        for name in ("tape", "tape, no collector"):
+            exponent = tape_exponent(results[name])
+            bars.append(Bar(f"{name}: exponent, 100,000 ops against 10,000", 1.05, exponent))
+    print_bars(bars)
+    record = {"machine": facts, "quick": args.quick, "sweeps": results}
+    record["bars"] = [b.as_dict() for b in bars]
+    save(args.out, "scaling", record, picture(all_sweeps, results))
+
+
+def tape_exponent(found: dict) -> float:
+    """log10 of how many times as long 100,000 operations take as 10,000."""
+    seconds = dict(zip(found["sizes"], found["seconds"], strict=True))
+    return float(np.log10(seconds[100_000] / seconds[10_000]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,344 @@
+"""How fast is a training step, against PyTorch and others, on this machine's CPU?
+
+    python benchmarks/vs_pytorch.py            under ten minutes; writes to runs/benchmarks
+    python benchmarks/vs_pytorch.py --quick    seconds: does it run, and do results agree?
+
+Three tasks: DCGAN for 28x28 images (one step of D on real and generated images, then one of G),
+a GAN of two small MLPs in one dimension, and a step of a WGAN-GP critic, which needs second
+derivatives of the convolutions. Each at one thread and at all of them, in this order:
+
+1. Parity: minigan's gradients equal PyTorch's to 1e-4, or there is nothing to compare.
+2. Every engine that is installed does the task in a process of its own, from the same weights on
+   the same inputs. Their first losses have to agree.
+3. They take turns (see arena.py). What counts is the ratio to PyTorch eager, round by round: its
+   median, and its quartiles as the spread. Times, memory and page faults stand beside.
+
+For scale, the machine's peak is measured among them, by one large matrix product. The products
+of a step at that rate are the floor: no engine can be faster, whatever it does with the rest.
+
+Memory is a process's peak, so the interpreter and the libraries count; "loaded" is what it had
+before the first step. What isn't installed is listed as absent: pip install -e '.[bench]'.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from arena import Contestant, Worker, play
+from engines import (
+    BASELINE,
+    ENGINES,
+    GRADIENT_TOLERANCE,
+    QUICK_TASKS,
+    SIDE,
+    TASKS,
+    Absent,
+    Task,
+    reason_to_skip,
+)
+from matplotlib.figure import Figure
+from measure import Bar, machine, parser, print_bars, print_machine, print_table, save, style
+from process import all_threads, clean_environment, cpu_seconds
+from tqdm import tqdm
+
+from minigan import plots
+
+OURS, BEST_EAGER = "minigan", "PyTorch best eager"
+PYTORCH = (BASELINE, BEST_EAGER, "torch.compile")
+PEAK = "matrix peak"
+PEAK_SIZE, QUICK_PEAK_SIZE = 2048, 128  # rows of the product that measures it
+LOSS_TOLERANCE = 1e-3  # of first losses; G's comes after an update of D
+
+
+def main():
+    p = parser(__doc__.splitlines()[0])
+    p.add_argument("--rounds", type=int, default=16, help="turns of every engine, per task")
+    args = p.parse_args()
+    rounds, seconds = (2, 0.02) if args.quick else (args.rounds, 0.3)
+    facts = machine()
+    print_machine(facts)
+    parity = check_parity(args.quick)
+    results = {name: {} for name in TASKS}
+    for threads in [1] if args.quick else sorted({1, all_threads()}):
+        for name, task in (QUICK_TASKS if args.quick else TASKS).items():
+            title = titled(name, threads)
+            results[name][str(threads)] = found = contest(title, task, threads, rounds, seconds)
+            check_losses(title, found["engines"])
+            print_contest(title, found)
+    bars = [] if args.quick else judge(results)
+    print_bars(bars)
+    settings = {"quick": args.quick, "rounds": rounds, "seconds_per_turn": seconds}
+    record = {"machine": facts, "settings": settings, "parity": parity, "tasks": results}
+    save(args.out, "vs_pytorch", record | {"bars": [b.as_dict() for b in bars]}, picture(results))
+
+
+def titled(task: str, threads: int) -> str:
+    return f"{task}, {threads} thread{'s' * (threads > 1)}"
+
+
+# --- Do results agree? ---------------------------------------------------------------------------
+
+
+def check_parity(quick: bool) -> dict | None:
+    """minigan's gradients against PyTorch's, by task; None without PyTorch. Ends if they differ."""
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is absent: no gradients to compare with, and no ratios")
+        return None
+    program = [sys.executable, str(Path(__file__).with_name("parity.py")), *["--quick"] * quick]
+    done = subprocess.run(
+        program, env=clean_environment(all_threads()), capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(f"the parity check failed to run:\n{done.stderr}")
+    parity = json.loads(done.stdout)
+    for task, found in parity.items():
+        worst = max(found["errors"], key=found["errors"].get)
+        if not found["largest"] <= GRADIENT_TOLERANCE:
+            raise SystemExit(
+                f"{task}: the gradient of {worst} differs from PyTorch's by {found['largest']:.1e} "
+                f"of its norm, more than {GRADIENT_TOLERANCE:.0e}: nothing was timed"
+            )
+        print(f"parity: {task}: gradients agree to {found['largest']:.0e} (worst: {worst})")
+    return parity
+
+
+def check_losses(title, engines: dict):
+    """Ends unless every engine had minigan's losses in its first step."""
+    ours = engines[OURS]["losses"]
+    for name, row in engines.items():
+        if "absent" not in row and not np.allclose(
+            row["losses"], ours, rtol=LOSS_TOLERANCE, atol=LOSS_TOLERANCE
+        ):
+            raise SystemExit(
+                f"{title}: {name}'s first losses are {row['losses']}, minigan's {ours}"
+            )
+
+
+# --- The contest ---------------------------------------------------------------------------------
+
+
+def contest(title, task: Task, threads, rounds, seconds) -> dict:
+    """All engines at one task with one number of threads; for DCGAN, the matrix peak among them."""
+    start, cpu_before = time.perf_counter(), cpu_seconds()
+    workers, absent = enlist(title, task, threads)
+    try:
+        with tqdm(total=rounds, desc=title, unit="round") as bar:
+            turns = play(workers, rounds, seconds, bar.update)
+        rows = {name: row_of(name, workers[name], turns) for name in workers if name != PEAK}
+    finally:
+        for worker in workers.values():
+            worker.close()
+    everyone, own = np.subtract(cpu_seconds(), cpu_before)
+    found = {
+        "engines": {n: rows.get(n) or {"absent": absent[n]} for n in ENGINES},
+        "cpus_used_by_others": float(everyone - own) / (time.perf_counter() - start),
+    }
+    if task.function == "dcgan":
+        flops = flops_of_dcgan_step(task)
+        fastest = min(turn.seconds / turn.steps for turn in turns[PEAK])
+        peak = 2 * peak_size(task) ** 3 / fastest
+        found |= {"flops": flops, "peak_gflops": peak / 1e9, "floor_ms": flops / peak * 1e3}
+        for row in rows.values():
+            row["share_of_peak"] = found["floor_ms"] / row["ms"]
+    return found
+
+
+def enlist(title, task: Task, threads):
+    """A started worker for each engine that can take part, and the reasons of the others."""
+    workers, absent = {}, {}
+    environment = clean_environment(threads)
+    for name, engine in tqdm(ENGINES.items(), desc=f"{title}: starting", leave=False):
+        try:
+            if reason := reason_to_skip(name, task):
+                raise Absent(reason)
+            contestant = Contestant(engine.module, task.function, engine.options, task, threads)
+            workers[name] = Worker(contestant, environment)
+        except Absent as error:
+            if name == OURS:
+                raise SystemExit(f"{title}: minigan itself failed: {error}") from error
+            absent[name] = str(error)
+    if task.function == "dcgan":
+        product = Task("product", batch=1, width=peak_size(task))
+        contestant = Contestant("matrix_peak", "product", {}, product, threads)
+        workers[PEAK] = Worker(contestant, environment)
+    return workers, absent
+
+
+def peak_size(task: Task) -> int:
+    return PEAK_SIZE if task == TASKS["DCGAN-28"] else QUICK_PEAK_SIZE
+
+
+def row_of(name, worker: Worker, turns: dict) -> dict:
+    """What is reported of one engine: medians over the rounds, quartiles as (low, high)."""
+    ms = milliseconds(turns[name])
+    row = {
+        "version": worker.facts["version"],
+        "variables": worker.facts["variables"],
+        "losses": worker.facts["losses"],
+        "ms": float(np.median(ms)),
+        "ms_quartiles": quartiles(ms),
+        "ms_by_round": ms.tolist(),
+        "page_faults_per_step": float(np.median([t.faults / t.steps for t in turns[name]])),
+        "loaded_mb": worker.facts["loaded_mb"],
+        "peak_mb": worker.memory()[1],
+    }
+    if BASELINE in turns:
+        ratios = ms / milliseconds(turns[BASELINE])
+        row |= {"ratio": float(np.median(ratios)), "ratio_quartiles": quartiles(ratios)}
+    return row
+
+
+def milliseconds(turns) -> np.ndarray:
+    return np.array([1e3 * turn.seconds / turn.steps for turn in turns])
+
+
+def quartiles(values):
+    return [float(q) for q in np.percentile(values, (25, 75))]
+
+
+def flops_of_dcgan_step(task: Task) -> int:
+    """Floating-point operations in the matrix products of a DCGAN step; nothing else counts.
+
+    A convolution from c to k channels whose smaller image has s² pixels, with a 4x4 kernel, is
+    one product of 2·n·s²·4²·c·k operations for n images, be it forward, transposed, or the
+    gradient of the filter; a linear layer is 2·n·inputs·outputs. With w = width and products
+    g₁, g₂, g₃ of G's layers and d₁, d₂, d₃ of D's, a step has
+
+        G forward                                      g₁ + g₂ + g₃
+        D forward, on real, fake and in G's step       3 (d₁ + d₂ + d₃)
+        D's filter gradients, on real and fake         2 (d₁ + d₂ + d₃)
+        D's input gradients, on real and fake          2 (d₂ + d₃): nobody needs the images'
+        D's input gradients in G's step                d₁ + d₂ + d₃
+        G's filter gradients                           g₁ + g₂ + g₃
+        G's input gradients                            g₂ + g₃
+    """
+    n, w = task.batch, task.width
+    small, large = SIDE**2, (2 * SIDE) ** 2
+    d1 = g3 = 2 * n * large * 16 * 1 * w
+    d2 = g2 = 2 * n * small * 16 * w * 2 * w
+    d3 = 2 * n * small * 2 * w
+    g1 = 2 * n * task.latent * small * 2 * w
+    d, g = d1 + d2 + d3, g1 + g2 + g3
+    return g + 3 * d + 2 * d + 2 * (d2 + d3) + d + g + g2 + g3
+
+
+# --- What came of it -----------------------------------------------------------------------------
+
+
+def print_contest(title, found: dict):
+    present = {n: row for n, row in found["engines"].items() if "absent" not in row}
+    headers = ("", "ms", "ratio", "quartiles", "of peak", "peak MB", "loaded MB", "faults")
+    print_table(title, headers, [cells(name, row) for name, row in present.items()])
+    for name, row in found["engines"].items():
+        if "absent" in row:
+            print(f"  {name}: absent ({row['absent']})")
+    print(f"  meanwhile, other processes kept {found['cpus_used_by_others']:.2f} CPUs busy")
+    if "floor_ms" in found:
+        print(
+            f"  floor {found['floor_ms']:.3g} ms: {found['flops'] / 1e9:.2f} GFLOP at the "
+            f"measured peak of {found['peak_gflops']:.0f} GFLOP/s"
+        )
+
+
+def cells(name, row: dict):
+    compared, counted = "ratio" in row, "share_of_peak" in row
+    return (
+        name,
+        f"{row['ms']:.3g}",
+        f"{row['ratio']:.2f}" if compared else "",
+        "{:.2f} - {:.2f}".format(*row["ratio_quartiles"]) if compared else "",
+        f"{row['share_of_peak']:.0%}" if counted else "",
+        f"{row['peak_mb']:.0f}",
+        f"{row['loaded_mb']:.0f}",
+        f"{row['page_faults_per_step']:.0f}",
+    )
+
+
+def judge(results: dict) -> list[Bar]:
+    """The bars that this benchmark can answer; "all" is every thread the machine has."""
+    most = max(results["DCGAN-28"], key=int)
+    dcgan, small, critic = (results[task][most]["engines"] for task in TASKS)
+    dcgan_single, small_single, _ = (results[task]["1"]["engines"] for task in TASKS)
+    others = [n for n, engine in ENGINES.items() if engine.numpy and n != OURS]
+    n = f"{most} threads"
+    return [
+        Bar(f"DCGAN step / PyTorch eager, {n}", 1.00, ratio_to(dcgan, BASELINE)),
+        Bar(f"DCGAN step / PyTorch's best eager, {n}", 1.05, ratio_to(dcgan, BEST_EAGER)),
+        Bar("DCGAN step / PyTorch eager, 1 thread", 0.85, ratio_to(dcgan_single, BASELINE)),
+        Bar(f"1-D step / PyTorch's best, {n}", 0.40, ratio_to(small, *PYTORCH)),
+        Bar("1-D step / PyTorch's best, 1 thread", 0.40, ratio_to(small_single, *PYTORCH)),
+        Bar(f"DCGAN step / fastest other NumPy engine, {n}", 0.20, ratio_to(dcgan, *others)),
+        Bar(f"DCGAN peak memory / PyTorch's, {n}", 0.30, memory_ratio(dcgan)),
+        Bar(f"page faults per DCGAN step, {n}", 100, dcgan[OURS]["page_faults_per_step"]),
+        Bar(f"WGAN-GP critic step / PyTorch eager, {n}", 1.10, ratio_to(critic, BASELINE)),
+    ]
+
+
+def ratio_to(engines: dict, *names) -> float | None:
+    """The median ratio to the fastest of the named engines; None if none of them took part."""
+    rivals = [engines[n] for n in names if "absent" not in engines[n]]
+    if not rivals:
+        return None
+    fastest = min(rivals, key=lambda row: row["ms"])
+    ratios = np.divide(engines[OURS]["ms_by_round"], fastest["ms_by_round"])
+    return float(np.median(ratios))
+
+
+def memory_ratio(engines: dict) -> float | None:
+    if "absent" in engines[BASELINE]:
+        return None
+    return engines[OURS]["peak_mb"] / engines[BASELINE]["peak_mb"]
+
+
+def picture(results: dict) -> Figure:
+    """A panel per task and number of threads: ratios to PyTorch, or times in ms without it."""
+    threads = sorted({t for found in results.values() for t in found}, key=int)
+    with style():
+        figure = Figure(figsize=(11, 1.3 + 2.9 * len(threads)), dpi=100, layout="constrained")
+        panels = figure.subplots(len(threads), len(results), squeeze=False)
+        for row, count in zip(panels, threads, strict=True):
+            for panel, (task, found) in zip(row, results.items(), strict=True):
+                draw_bars(panel, found[count])
+                panel.set_title(
+                    f"{task}, {count} thread{'s' * (count != '1')}", loc="left", size=10
+                )
+        figure.suptitle(
+            "A training step on the CPU: time in units of PyTorch eager's (less is better)\n"
+            "medians over interleaved rounds, lines: quartiles",
+            x=0.01, ha="left", size=11,
+        )  # fmt: skip
+    return figure
+
+
+def draw_bars(panel, found: dict):
+    rows = {n: row for n, row in found["engines"].items() if "absent" not in row}
+    key = "ratio" if BASELINE in rows else "ms"
+    values = np.array([row[key] for row in rows.values()])
+    spread = np.array([row[f"{key}_quartiles"] for row in rows.values()])
+    errors = np.abs(spread.T - values)
+    colors = [plots.P_G if name == OURS else plots.GUIDE for name in rows]
+    places = np.arange(len(rows))
+    panel.barh(places, values, xerr=errors, color=colors, height=0.65, ecolor=plots.P_DATA)
+    for place, value, high in zip(places, values, spread[:, 1], strict=True):
+        label = panel.text(max(value, high), place, f" {value:.2f}", va="center", size=9)
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+    panel.set_yticks(places, rows)
+    panel.invert_yaxis()
+    panel.set_xlim(0, 1.22 * max(values.max(), spread.max()))
+    panel.set_xlabel("time / PyTorch eager's" if key == "ratio" else "ms per step")
+    if key == "ratio":
+        panel.axvline(1, color=plots.D, linestyle="--", linewidth=1)
+    if "floor_ms" in found:
+        floor = found["floor_ms"] / (rows[BASELINE]["ms"] if key == "ratio" else 1)
+        panel.axvline(floor, color=plots.D_STAR, linestyle=":", linewidth=1.5, label="floor")
+        panel.legend(loc="upper right")
+
+
+if __name__ == "__main__":
+    main()
