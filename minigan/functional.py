@@ -320,12 +320,11 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         if parameter is not None:
             check_alike("normalize", x, parameter)
             check_fits("normalize", parameter.shape, x.shape)
-    backend, node = x.backend, x.node
+    backend, node, eps = x.backend, x.node, float(eps)
     share = _size_without(x.shape, axes) / x.size
     mu = backend.sum(x.data, axes, True) * share
     normed = x.data - mu
     variance = backend.sum(normed * normed, axes, True) * share
-    eps = float(eps)
     r = 1 / backend.xp.sqrt(variance + eps)
     normed *= r
 
@@ -333,8 +332,8 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         """x̂ and r; as differentiable functions of x where second derivatives will be taken."""
         if not is_recording():
             return Tensor(normed), Tensor(r)
-        centred = Tensor(normed / r + mu, node)
-        centred = sub(centred, mean(centred, axes, True))
+        x = Tensor(normed / r + mu, node)  # made anew: to keep x would cost an array per layer
+        centred = sub(x, mean(x, axes, True))
         r_of_x = power(add(mean(mul(centred, centred), axes, True), eps), -0.5)
         return mul(centred, r_of_x), r_of_x
 
