@@ -321,10 +321,10 @@ def draw_bars(panel, found: dict):
     key = "ratio" if BASELINE in rows else "ms"
     values = np.array([row[key] for row in rows.values()])
     spread = np.array([row[f"{key}_quartiles"] for row in rows.values()])
-    errors = np.abs(spread.T - values)
     colors = [plots.P_G if name == OURS else plots.GUIDE for name in rows]
     places = np.arange(len(rows))
-    panel.barh(places, values, xerr=errors, color=colors, height=0.65, ecolor=plots.P_DATA)
+    panel.barh(places, values, color=colors, height=0.65)
+    panel.hlines(places, spread[:, 0], spread[:, 1], color=plots.P_DATA, linewidth=1.5)
     for place, value, high in zip(places, values, spread[:, 1], strict=True):
         label = panel.text(max(value, high), place, f" {value:.2f}", va="center", size=9)
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
