@@ -96,7 +96,7 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
 
     `args.resume` is then the checkpoint's path, and `args.out` its folder unless given; in a run
     from the start, `args.resume` is None. CheckpointError if an option contradicts the
-    checkpoint, unless it is one that may change (steps, out, data, device).
+    checkpoint, unless it is one of _FREE_ON_RESUME.
     """
     args = p.parse_args(argv)
     if getattr(args, "resume", None) is None:
@@ -220,13 +220,13 @@ class Progress:
     line every ten seconds.
     """
 
-    def __init__(self, total, start=0, *, unit="step"):
+    def __init__(self, total, start=0):
         from tqdm import tqdm
 
         self._bar = tqdm(
             total=total,
             initial=start,
-            unit=unit,
+            unit="step",
             dynamic_ncols=True,
             mininterval=0.2 if sys.stderr.isatty() else 10.0,
         )

@@ -24,6 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
+from minigan.data import to_bytes
+
 # Colours that the colour-blind can tell apart: Okabe and Ito, "Color Universal Design" (2008).
 # p_g in green and D in blue are also what Goodfellow et al. (2014) used in their figure 1.
 P_DATA = "#000000"
@@ -225,8 +227,7 @@ def sample_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     step_down, step_right = height + _SEPARATOR, width + _SEPARATOR
     shape = (rows * step_down - _SEPARATOR, columns * step_right - _SEPARATOR, 3)
     grid = np.full(shape, 255, np.uint8)
-    pixels = np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
-    for index, image in enumerate(pixels):
+    for index, image in enumerate(to_bytes(images)):
         top, left = index // columns * step_down, index % columns * step_right
         grid[top : top + height, left : left + width] = image
     return grid

@@ -621,7 +621,12 @@ def matmul(a, b):
         raise TypeError(f"matmul: {a.data} @ {b.data}: a number is no matrix; multiply with *")
     check_alike("matmul", a, b)
     if not a.ndim == b.ndim == 2 or a.shape[1] != b.shape[0]:
-        return _general_matmul(a, b)
+        _check_matmul(a, b)
+        if a.ndim == 1:
+            row = matmul(reshape(a, (1, -1)), b)
+            return getitem(row, (..., 0, slice(None)) if b.ndim > 1 else 0)
+        if b.ndim == 1:
+            return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
     return record(
         a.data @ b.data,
         (a, lambda g: matmul(g, swap_last(b))),
@@ -629,8 +634,7 @@ def matmul(a, b):
     )
 
 
-def _general_matmul(a, b):
-    """Vectors and stacks of matrices, and all that does not fit."""
+def _check_matmul(a, b):
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
@@ -638,16 +642,7 @@ def _general_matmul(a, b):
         raise ShapeError(
             f"matmul: {a.shape} @ {b.shape}: inner dimensions {a.shape[-1]} and {inner} differ"
         )
-    if a.ndim == 1:
-        return getitem(matmul(reshape(a, (1, -1)), b), (..., 0, slice(None)) if b.ndim > 1 else 0)
-    if b.ndim == 1:
-        return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
     check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
-    return record(
-        a.data @ b.data,
-        (a, lambda g: matmul(g, swap_last(b))),
-        (b, lambda g: matmul(swap_last(a), g)),
-    )
 
 
 def swap_last(x):
