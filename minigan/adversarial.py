@@ -24,18 +24,38 @@ from minigan.tensor import Tensor, frozen, grad, mean
 
 
 class DiscriminatorReport(NamedTuple):
-    """Scalars on the device, of D as it was before the update (no synchronisation happens)."""
+    """D as it was before the update: on the device (no synchronisation), cut off from the graph.
+
+    The mean scores are computed when they are looked at.
+    """
 
     loss: Tensor
-    real: Tensor  # mean score D(x)
-    fake: Tensor  # mean score D(G(z))
+    objective: Objective
+    real_output: Tensor
+    fake_output: Tensor
+
+    @property
+    def real(self) -> Tensor:
+        """The mean score D(x)."""
+        return mean(self.objective.score(self.real_output))
+
+    @property
+    def fake(self) -> Tensor:
+        """The mean score D(G(z))."""
+        return mean(self.objective.score(self.fake_output))
 
 
 class GeneratorReport(NamedTuple):
-    """Scalars on the device, of G as it was before the update."""
+    """G as it was before the update, judged by D as it was after its own."""
 
     loss: Tensor
-    fake: Tensor  # mean score D(G(z)), after D's update
+    objective: Objective
+    fake_output: Tensor
+
+    @property
+    def fake(self) -> Tensor:
+        """The mean score D(G(z))."""
+        return mean(self.objective.score(self.fake_output))
 
 
 def discriminator_step(
@@ -56,8 +76,7 @@ def discriminator_step(
     loss = objective.discriminator(real_output, fake_output)
     total = loss if penalty is None else loss + penalty(D, real, fake)
     optimizer.step(grad(total, optimizer.parameters))
-    scores = (mean(objective.score(output.detach())) for output in (real_output, fake_output))
-    return DiscriminatorReport(loss.detach(), *scores)
+    return DiscriminatorReport(loss.detach(), objective, real_output.detach(), fake_output.detach())
 
 
 def generator_step(
@@ -71,7 +90,7 @@ def generator_step(
         output = D(fake)
     loss = objective.generator(output)
     optimizer.step(grad(loss, optimizer.parameters))
-    return GeneratorReport(loss.detach(), mean(objective.score(output.detach())))
+    return GeneratorReport(loss.detach(), objective, output.detach())
 
 
 # --- When it goes wrong --------------------------------------------------------------------------

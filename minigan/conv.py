@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from minigan.backend import Window
 from minigan.functional import pair
-from minigan.tensor import ShapeError, Tensor, check_alike, record
+from minigan.tensor import ShapeError, Tensor, check_alike, raw, record
 
 # --- Differentiable functions --------------------------------------------------------------------
 
@@ -85,27 +85,25 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
 
 
 def _conv(x, w, window: Window, bias=None):
-    out = _conv_array(x.backend, x.data, w.data, window)
+    out = _conv_array(x.backend, x.data, w.data, raw(bias), window)
     edges = [
         (x, lambda g: _conv_transpose(g, w, window)),
         (w, lambda g: _filter_grad(x, g, window)),
     ]
-    return _with_bias(out, edges, bias)
+    return _record_biased(out, edges, bias)
 
 
 def _conv_transpose(y, w, window: Window, bias=None):
-    out = _conv_transpose_array(y.backend, y.data, w.data, window)
+    out = _conv_transpose_array(y.backend, y.data, w.data, raw(bias), window)
     edges = [
         (y, lambda g: _conv(g, w, window)),
         (w, lambda g: _filter_grad(g, y, window)),
     ]
-    return _with_bias(out, edges, bias)
+    return _record_biased(out, edges, bias)
 
 
-def _with_bias(out, edges, bias):
-    """The result with the bias added in place, which spares a copy of the largest arrays."""
+def _record_biased(out, edges, bias):
     if bias is not None:
-        out += bias.data
         edges.append((bias, lambda g: g))
     return record(out, *edges)
 
@@ -121,30 +119,32 @@ def _filter_grad(x, y, window: Window):
 # --- The same on arrays --------------------------------------------------------------------------
 
 
-def _conv_array(backend, x, w, window: Window):
+def _conv_array(backend, x, w, bias, window: Window):
     channels, filters = w.shape[2:]
     out = backend.xp.empty((len(x), *window.output, filters), x.dtype)
     matrix = w.reshape(-1, filters)
     for chunk in backend.chunks(len(x), window, channels, x.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
         backend.im2col(x[chunk], window, columns)
-        backend.xp.matmul(
-            columns.reshape(-1, len(matrix)), matrix, out=out[chunk].reshape(-1, filters)
-        )
+        part = out[chunk].reshape(-1, filters)
+        backend.xp.matmul(columns.reshape(-1, len(matrix)), matrix, out=part)
+        if bias is not None:
+            part += bias
     return out
 
 
-def _conv_transpose_array(backend, y, w, window: Window):
+def _conv_transpose_array(backend, y, w, bias, window: Window):
     channels, filters = w.shape[2:]
     out = backend.xp.empty((len(y), *window.image, channels), y.dtype)
     matrix = w.reshape(-1, filters).T
     rows = y.reshape(len(y), window.output[0] * window.output[1], filters)
     for chunk in backend.chunks(len(y), window, channels, y.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, y.dtype)
-        backend.xp.matmul(
-            rows[chunk].reshape(-1, filters), matrix, out=columns.reshape(-1, matrix.shape[1])
-        )
+        taps = columns.reshape(-1, matrix.shape[1])
+        backend.xp.matmul(rows[chunk].reshape(-1, filters), matrix, out=taps)
         backend.col2im(columns, window, out[chunk])
+        if bias is not None:
+            out[chunk] += bias
     return out
 
 

@@ -116,7 +116,7 @@ def relu(x):
     xp = x.backend.xp
     zeros = xp.zeros(x.shape[-1:], x.dtype)  # a row is compared twice as fast as a number
     data = xp.maximum(x.data, zeros)
-    return record(data, (x, lambda g, y: mul(g, _step(y, 0.0))), keep=True)
+    return record(data, (x, lambda g, y: _times_step(g, y, 0.0)), keep=True)
 
 
 def leaky_relu(x, slope=0.2):
@@ -124,17 +124,20 @@ def leaky_relu(x, slope=0.2):
     if not 0 < slope < 1:
         raise ValueError(f"leaky_relu: slope {slope} is not between 0 and 1")
     slope = float(slope)
-    data = x.data * slope
-    data = x.backend.xp.maximum(x.data, data)
-    return record(data, (x, lambda g, y: mul(g, _step(y, slope))), keep=True)
+    data = x.backend.asarray(x.data * slope)
+    x.backend.xp.maximum(x.data, data, out=data)
+    return record(data, (x, lambda g, y: _times_step(g, y, slope)), keep=True)
 
 
-def _step(y, low) -> Tensor:
-    """1 where y > 0, `low` elsewhere. Arithmetic on the mask is far cheaper than `where`."""
+def _times_step(g, y, low):
+    """g where y > 0, low · g elsewhere. Arithmetic on the mask is far cheaper than `where`."""
     step = (y.data > 0).astype(y.dtype)
     if low:
         step *= 1.0 - low
         step += low
+    if is_recording():
+        return mul(g, Tensor(step))
+    step *= g.data
     return Tensor(step)
 
 
@@ -268,7 +271,7 @@ def linear(x, weight, bias=None):
         raise ShapeError(f"linear: bias {bias.shape} with weight {weight.shape}: want (out,)")
     check_alike("linear", x, weight)
     check_alike("linear", x, bias)
-    data = x.data @ weight.data
+    data = x.backend.matmul(x.data, weight.data)
     data += bias.data
     return record(
         data,
@@ -308,53 +311,73 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     batch (0, 1, 2), layer (1, 2, 3), instance (1, 2). scale γ and shift β broadcast against x,
     or are None. Returns (y, μ, σ²), the latter two as arrays with the reduced axes kept as 1.
     Source: Ioffe and Szegedy 2015.
-
-    With r = 1/√(σ² + ε), x̂ = (x − μ) r and h = γ g, the gradient in x is
-
-        r (h − mean h − x̂ mean(h x̂)),
-
-    the loss's gradient less its parts along 1 and along x̂, which normalising makes irrelevant.
-    Where γ is constant over the axes, it is taken out of the brackets.
     """
-    for parameter in (scale, shift):
-        if parameter is not None:
-            check_alike("normalize", x, parameter)
-            check_fits("normalize", parameter.shape, x.shape)
-    backend, node, eps = x.backend, x.node, float(eps)
-    share = _size_without(x.shape, axes) / x.size
-    mu = backend.sum(x.data, axes, True) * share
-    normed = x.data - mu
-    variance = backend.sum(normed * normed, axes, True) * share
-    r = 1 / backend.xp.sqrt(variance + eps)
-    normed *= r
+    affine = [p for p in (scale, shift) if p is not None]
+    for parameter in affine:
+        check_alike("normalize", x, parameter)
+        check_fits("normalize", parameter.shape, x.shape)
+    if not all(_constant_over(p.shape, axes, x.ndim) for p in affine):
+        y, mu, variance = normalize(x, None, None, axes, eps=eps)
+        y = y if scale is None else mul(y, scale)
+        return (y if shift is None else add(y, shift)), mu, variance
 
-    def statistics():
-        """x̂ and r; as differentiable functions of x where second derivatives will be taken."""
-        if not is_recording():
-            return Tensor(normed), Tensor(r)
-        x = Tensor(normed / r + mu, node)  # made anew: to keep x would cost an array per layer
-        centred = sub(x, mean(x, axes, True))
-        r_of_x = power(add(mean(mul(centred, centred), axes, True), eps), -0.5)
-        return mul(centred, r_of_x), r_of_x
-
-    def vjp_x(g):
-        x_hat, r = statistics()
-        if scale is not None and not _constant_over(scale.shape, axes, len(mu.shape)):
-            g = mul(g, scale)
-        elif scale is not None:
-            r = mul(r, scale)
-        along = mean(mul(g, x_hat), axes, True)
-        return mul(r, sub(sub(g, mean(g, axes, True)), mul(x_hat, along)))
-
-    y = normed * scale.data if scale is not None else normed.copy()
+    total, share = x.backend.sum, _size_without(x.shape, axes) / x.size
+    mu = total(x.data, axes, True) * share
+    centred = x.data - mu
+    variance = total(centred * centred, axes, True) * share
+    r = 1 / x.backend.xp.sqrt(variance + float(eps))
+    y = centred * (r if scale is None else r * scale.data)
     if shift is not None:
         y += shift.data
-    edges = [(x, vjp_x)]
-    if scale is not None:
-        edges.append((scale, lambda g: mul(g, statistics()[0])))
-    if shift is not None:
-        edges.append((shift, lambda g: g))
-    return record(y, *edges), mu, variance
+    vjp = _NormalizeVJP(x, scale, axes, eps, mu, centred, r)
+    edges = [(x, vjp.x), (scale, vjp.scale), (shift, vjp.shift)]
+    edges = [(parent, rule) for parent, rule in edges if parent is not None]
+    return record(y, *edges, shared=vjp.shared), mu, variance
+
+
+class _NormalizeVJP:
+    """The VJPs of `normalize`. With r = 1/√(σ² + ε) and x̂ = (x − μ) r, the gradients are
+
+        in x:  γ r (g − mean g − x̂ mean(g x̂)),        in γ:  Σ g x̂,        in β:  Σ g.
+
+    The first is g less its parts along 1 and along x̂, which normalising makes irrelevant. All
+    three are made of Σ g and Σ g (x − μ), which are computed once. Where second derivatives will
+    be taken, the same stands in differentiable operations, with x̂ and r as functions of x.
+    """
+
+    def __init__(self, x, gamma, axes, eps, mu, centred, r):
+        self.node, self.gamma, self.axes, self.eps = x.node, gamma, axes, float(eps)
+        self.mu, self.centred, self.r = mu, centred, r
+
+    def shared(self, g):
+        if is_recording():
+            x = Tensor(self.centred + self.mu, self.node)  # to keep x would cost memory
+            centred = sub(x, mean(x, self.axes, True))
+            variance = mean(mul(centred, centred), self.axes, True)
+            r = power(add(variance, self.eps), -0.5)
+            return mul(centred, r), r
+        total = g.backend.sum
+        return total(g.data, self.axes, True), total(g.data * self.centred, self.axes, True)
+
+    def x(self, g, shared):
+        if is_recording():
+            x_hat, r = shared
+            along = mean(mul(g, x_hat), self.axes, True)
+            part = sub(sub(g, mean(g, self.axes, True)), mul(x_hat, along))
+            return mul(part, r if self.gamma is None else mul(r, self.gamma))
+        total, along = shared
+        share = total.size / g.size
+        part = self.centred * (along * self.r**2 * share)
+        part += total * share
+        g.backend.xp.subtract(g.data, part, out=part)
+        part *= self.r if self.gamma is None else self.r * self.gamma.data
+        return Tensor(part)
+
+    def scale(self, g, shared):
+        return mul(g, shared[0]) if is_recording() else Tensor(shared[1] * self.r)
+
+    def shift(self, g, shared):
+        return g if is_recording() else Tensor(shared[0])
 
 
 def _constant_over(shape, axes, ndim) -> bool:

@@ -35,22 +35,24 @@ class Node:
 
     `edges` holds (parent node, VJP, parent's version at the time). `output` is the result's
     array where a VJP asked to be given it: an array, not the tensor, which would close a circle.
+    `shared` computes from g what several VJPs need.
     Nodes are numbered as they are made, and an input is always made before its result: the
     order of creation is a topological order.
     """
 
-    __slots__ = ("edges", "output", "serial", "shape")
+    __slots__ = ("edges", "output", "serial", "shape", "shared")
 
     # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
     version = 0
     frozen = False
 
-    def __init__(self, shape, edges=(), output=None):
+    def __init__(self, shape, edges=(), output=None, shared=None):
         self.serial = _next_serial()
         self.shape = shape
         self.edges = edges
         self.output = output
+        self.shared = shared
 
 
 class Leaf(Node):
@@ -306,12 +308,13 @@ def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
 # --- Recording -----------------------------------------------------------------------------------
 
 
-def record(data, *edges, keep=False, view=False) -> Tensor:
+def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     """The result of an operation: its array and, per input, the pair (input, VJP).
 
-    A VJP is called as vjp(g), or as vjp(g, y) if `keep` asks for the operation's own output. It
-    may return a gradient of the broadcast shape: the engine sums it down to the input's.
-    `view` says that the result may share the memory of its one input.
+    A VJP is called as vjp(g). If `keep` asks for the operation's own output y, it is called as
+    vjp(g, y); if `shared` is a function of g, for what several VJPs need but should compute only
+    once, as vjp(g, shared(g)). It may return a gradient of the broadcast shape: the engine sums
+    it down to the input's. `view` says that the result may share the memory of its one input.
     """
     if not _recording:
         return Tensor(data)
@@ -328,7 +331,7 @@ def record(data, *edges, keep=False, view=False) -> Tensor:
         return Tensor(data, View(data.shape, tracked))
     if not alive:
         return Tensor(data)
-    return Tensor(data, Node(data.shape, tracked, data if keep else None))
+    return Tensor(data, Node(data.shape, tracked, data if keep else None, shared))
 
 
 def is_recording() -> bool:
@@ -411,16 +414,24 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
             if node not in wanted or node not in gradients:
                 continue
             g = gradients[node] if node in asked else gradients.pop(node)
+            given = _given(node, g)
             for parent, vjp, version in node.edges:
                 if parent.version != version:
                     raise StaleGraphError(_stale(parent, version))
                 if vjp is None or parent not in wanted:
                     continue
-                part = vjp(g) if node.output is None else vjp(g, Tensor(node.output, node))
+                part = vjp(g, *given)
                 if part.data.shape != parent.shape:
                     part = sum_to(part, parent.shape)
                 gradients[parent] = add(gradients[parent], part) if parent in gradients else part
     return [gradients.get(node) for node in targets]
+
+
+def _given(node: Node, g: Tensor) -> tuple:
+    """What the VJPs of a node are called with beside g."""
+    if node.output is not None:
+        return (Tensor(node.output, node),)
+    return () if node.shared is None else (node.shared(g),)
 
 
 def _seed(y: Tensor, cotangent):
@@ -628,7 +639,7 @@ def matmul(a, b):
         if b.ndim == 1:
             return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
     return record(
-        a.data @ b.data,
+        a.backend.matmul(a.data, b.data),
         (a, lambda g: matmul(g, swap_last(b))),
         (b, lambda g: matmul(swap_last(a), g)),
     )

@@ -199,13 +199,15 @@ def test_reports_are_of_the_discriminator_before_its_update(name, penalty):
     r, f = (game.D.copy()(x).numpy().ravel().tolist() for x in (real, fake))
     report = discriminator_step(game.D, game.d_opt, objective, real, fake, penalty=penalty)
     expected = [d_loss(r, f), mean(list(map(score, r))), mean(list(map(score, f)))]
-    assert [x.item() for x in report] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    reported = [report.loss, report.real, report.fake]
+    assert [x.item() for x in reported] == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
     f = game.D.copy()(fake).numpy().ravel().tolist()  # of the D that has moved
     report_g = generator_step(game.D, game.g_opt, objective, fake)
     expected = [g_loss(f), mean(list(map(score, f)))]
-    assert [x.item() for x in report_g] == pytest.approx(expected, rel=1e-5, abs=1e-6)
-    for x in (*report, *report_g):
+    reported_g = [report_g.loss, report_g.fake]
+    assert [x.item() for x in reported_g] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    for x in (*reported, *reported_g):
         assert (x.shape, x.dtype, x.requires_grad) == ((), np.float32, False)
 
 
@@ -296,11 +298,11 @@ def test_steps_leave_no_graph_behind():
     """Reports are constants: keeping a curve of losses keeps no graph alive."""
     game = Game()
     fake = game.fake()
-    reports = [
-        *discriminator_step(game.D, game.d_opt, Minimax(), game.real(), fake),
-        *generator_step(game.D, game.g_opt, Minimax(), fake),
-    ]
-    assert all(isinstance(x, Tensor) and x.node is None for x in reports)
+    d = discriminator_step(game.D, game.d_opt, Minimax(), game.real(), fake)
+    g = generator_step(game.D, game.g_opt, Minimax(), fake)
+    tensors = [x for x in (*d, d.real, d.fake, *g, g.fake) if isinstance(x, Tensor)]
+    assert len(tensors) == 8
+    assert all(x.node is None for x in tensors)
 
 
 # --- When it goes wrong --------------------------------------------------------------------------

@@ -134,8 +134,8 @@ def broken_record(order):
 
         return vjp and rule
 
-    def broken(data, *edges, keep=False):
-        return record(data, *[(x, spoiled(vjp)) for x, vjp in edges], keep=keep)
+    def broken(data, *edges, **options):
+        return record(data, *[(x, spoiled(vjp)) for x, vjp in edges], **options)
 
     return broken
 
