@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 from typing import NamedTuple
@@ -124,10 +125,10 @@ class Backend:
         axes = _leading_axes(x, axis)
         if not axes:
             return x.sum(axis=axis, keepdims=keepdims)
-        rows = x.reshape(-1, *x.shape[axes:]) if axes > 1 else x
-        flat = rows.reshape(rows.shape[0], -1)
-        total = _ones(len(flat), x.dtype) @ flat
-        return total.reshape((1,) * (axes if keepdims else 0) + x.shape[axes:])
+        shape = x.shape[axes:]
+        rows = x.reshape(-1, math.prod(shape))
+        total = _ones(len(rows), x.dtype) @ rows
+        return total.reshape((1,) * axes + shape if keepdims else shape)
 
     def matmul(self, a, b):
         """a b, for (stacks of) matrices. With nothing to sum over, BLAS is 20 times slower."""
@@ -180,18 +181,18 @@ class Backend:
         padded = self._padded(x, window)
         images, _, _, channels = padded.shape
         n, i, j, c = padded.strides
-        view = np.lib.stride_tricks.as_strided(
-            padded,
+        windows = np.ndarray(  # what as_strided makes, in a tenth of the time
             (images, oh, ow, kh, kw, channels),
-            (n, i * sh, j * sw, i, j, c),
-            writeable=False,
+            padded.dtype,
+            padded,
+            strides=(n, i * sh, j * sw, i, j, c),
         )
-        np.copyto(out, view)
+        np.copyto(out, windows)
 
     def _padded(self, x, window: Window):
         (ph, pw), (h, w) = window.padding, window.image
         if ph == pw == 0:
-            return x
+            return np.ascontiguousarray(x)
         images, _, _, channels = x.shape
         padded = np.empty((images, h + 2 * ph, w + 2 * pw, channels), x.dtype)
         padded[:, :ph] = padded[:, ph + h :] = 0

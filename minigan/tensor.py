@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import numbers
+import operator
 from contextlib import contextmanager
 
 from minigan.backend import Backend, DeviceError, backend_of, cpu, get_backend
@@ -411,10 +412,10 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
     asked = set(targets)
     with _record(create_graph):
         for node in reversed(order):
-            if node not in wanted or node not in gradients:
+            g = gradients.get(node) if node in asked else gradients.pop(node, None)
+            if g is None or node not in wanted:
                 continue
-            g = gradients[node] if node in asked else gradients.pop(node)
-            given = _given(node, g)
+            given = () if node.output is node.shared is None else _given(node, g)
             for parent, vjp, version in node.edges:
                 if parent.version != version:
                     raise StaleGraphError(_stale(parent, version))
@@ -428,10 +429,8 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
 
 
 def _given(node: Node, g: Tensor) -> tuple:
-    """What the VJPs of a node are called with beside g."""
-    if node.output is not None:
-        return (Tensor(node.output, node),)
-    return () if node.shared is None else (node.shared(g),)
+    """What the VJPs of a node are called with beside g: its output, or what they share."""
+    return (Tensor(node.output, node) if node.shared is None else node.shared(g),)
 
 
 def _seed(y: Tensor, cotangent):
@@ -462,7 +461,7 @@ def _ancestors(node: Node | None) -> list[Node]:
             if vjp is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
-    return sorted(seen, key=lambda n: n.serial)
+    return sorted(seen, key=operator.attrgetter("serial"))
 
 
 def _leading_to(order: list[Node], targets) -> set[Node]:
@@ -631,7 +630,8 @@ def matmul(a, b):
     if is_number(a) or is_number(b):
         raise TypeError(f"matmul: {a.data} @ {b.data}: a number is no matrix; multiply with *")
     check_alike("matmul", a, b)
-    if not a.ndim == b.ndim == 2 or a.shape[1] != b.shape[0]:
+    m, n = a.data.shape, b.data.shape
+    if not len(m) == len(n) == 2 or m[1] != n[0]:
         _check_matmul(a, b)
         if a.ndim == 1:
             row = matmul(reshape(a, (1, -1)), b)
@@ -709,9 +709,10 @@ def _kept_shape(op, shape, axis):
 
 def sum_to(x, shape):
     """The adjoint of broadcasting: x summed down to `shape`."""
-    if x.shape == shape:
+    before = x.data.shape
+    if before == shape:
         return x
-    before, extra = x.shape, x.ndim - len(shape)
+    extra = len(before) - len(shape)
     axes = tuple(range(extra))
     if before[extra:] != shape:
         axes += tuple(i + extra for i, n in enumerate(shape) if n == 1 != before[i + extra])
