@@ -24,6 +24,10 @@ from typing import NamedTuple
 from engines import Absent, Task
 from process import blas_variables, memory, page_faults
 
+# Seconds between two turns. BLAS's threads go on spinning after the last product, OpenBLAS's for
+# 0.11 s here, and would slow down whoever comes next.
+REST = 0.15
+
 
 class Contestant(NamedTuple):
     """A function of a file in `engines/`, with its options, the task and the threads it gets."""
@@ -107,7 +111,7 @@ def play(workers: dict, rounds: int, seconds: float, progress=lambda: None) -> d
     for _ in range(rounds):
         for name, worker in workers.items():
             turns[name].append(worker.turn(seconds))
-            time.sleep(0.03)  # the last one's threads spin a little before they sleep
+            time.sleep(REST)
         progress()
     return turns
 
