@@ -30,7 +30,6 @@ from minigan import (
     data,
     discriminator_step,
     generator_step,
-    get_backend,
     losses,
     no_grad,
     optim,
@@ -68,7 +67,7 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
-    backend = get_backend(args.device)
+    backend = cli.device(args)
     dataset, notice = data.choose(args.data, size=args.size)
     if notice:
         print(notice)
@@ -78,24 +77,30 @@ def main(argv=None):
     cli.make_folder(args.out)
     steps = args.epochs * len(batches) if args.epochs else args.steps
     start = run.resume() if args.resume else 0
+    batches.step = start
     G, D, noise, objective = run.G, run.D, run.noise, run.objective
+
+    def step():
+        real = Tensor(batches.next())
+        z = Tensor(noise.normal((args.batch, args.latent)))
+
+        # (1) D: tell the real images from G's
+        fake = G(z)
+        d = discriminator_step(D, run.D_optimizer, objective, real, fake, penalty=run.penalty)
+
+        # (2) G: make the D that has just moved take its images for real ones
+        g = generator_step(D, run.G_optimizer, objective, fake)
+        run.average.update()
+        run.record.add(d.loss, g.loss, d.real, d.fake, g.fake)
+        return fake
+
+    step = backend.capture(step)  # on a GPU: recorded once, then replayed without Python
     done, began, healthy = start, time.perf_counter(), True
     with cli.Interrupt() as interrupted, cli.Progress(steps, start) as progress:
         monitor = cli.Monitor(progress, run.record, objective, args.batch)
         while done < steps and healthy and not interrupted:
-            real = Tensor(batches.at(done))
-            z = Tensor(noise.normal((args.batch, args.latent)))
-
-            # (1) D: tell the real images from G's
-            fake = G(z)
-            d = discriminator_step(D, run.D_optimizer, objective, real, fake, penalty=run.penalty)
-
-            # (2) G: make the D that has just moved take its images for real ones
-            g = generator_step(D, run.G_optimizer, objective, fake)
-            run.average.update()
-
+            fake = step()
             done += 1
-            run.record.add(d.loss, g.loss, d.real, d.fake, g.fake)
             progress.advance()
             picture_due = done % args.every == 0 or done == steps
             if picture_due or interrupted or done % 20 == 0:

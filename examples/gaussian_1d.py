@@ -28,7 +28,6 @@ from minigan import (
     cli,
     discriminator_step,
     generator_step,
-    get_backend,
     losses,
     no_grad,
     optim,
@@ -64,7 +63,7 @@ def parse(argv=None):
 
 def main(argv=None):
     args = parse(argv)
-    backend = get_backend(args.device)
+    backend = cli.device(args)
     cli.make_folder(args.out)
     weights, noise = backend.generator(args.seed).spawn(2)
     if not (1e-6 < args.std < 1e6 and abs(args.mean) < 1e4 * args.std):
@@ -88,23 +87,25 @@ def main(argv=None):
     record = cli.Record("loss_d", "loss_g", "d_real", "d_fake")
     started = time.perf_counter()
 
+    def step():
+        for _ in range(args.k):
+            real = Tensor((data.sample(noise, args.batch) - centre) / scale)
+            fake = G(Tensor(noise.normal((args.batch, 1))))
+            d = discriminator_step(D, D_optimizer, objective, real, fake)
+        g = generator_step(D, G_optimizer, objective, fake)
+        average.update()
+        record.add(d.loss, g.loss, d.real, g.fake)
+
+    step = backend.capture(step)  # on a GPU: recorded once, then replayed without Python
     with cli.Interrupt() as interrupted, cli.Progress(args.steps) as progress:
-        for step in range(args.steps):
-            if step in picture.moments:
-                picture.take(step, record)
-
-            for _ in range(args.k):
-                real = Tensor((data.sample(noise, args.batch) - centre) / scale)
-                fake = G(Tensor(noise.normal((args.batch, 1))))
-                d = discriminator_step(D, D_optimizer, objective, real, fake)
-            g = generator_step(D, G_optimizer, objective, fake)
-            average.update()
-
-            record.add(d.loss, g.loss, d.real, g.fake)
+        for done in range(args.steps):
+            if done in picture.moments:
+                picture.take(done, record)
+            step()
             progress.advance()
-            if step % 100 == 99:
+            if done % 100 == 99:
                 progress.show(summary(record))
-            if interrupted or (step % 100 == 99 and not np.isfinite(record.rows()[-1]).all()):
+            if interrupted or (done % 100 == 99 and not np.isfinite(record.rows()[-1]).all()):
                 break
 
     if not np.isfinite(record.rows()).all():

@@ -21,16 +21,19 @@ import numpy as np
 
 from minigan import checkpoint
 from minigan.adversarial import LOST, diagnose
-from minigan.backend import DeviceError
+from minigan.backend import Backend, DeviceError, cpu, get_backend
 from minigan.checkpoint import CheckpointError
 from minigan.data import DataError
-from minigan.tensor import Tensor
+from minigan.tensor import Tensor, raw
 
 CHECKPOINT = "checkpoint.safetensors"
 
 # A resumed run may go on for longer, elsewhere, with other rates, or find its data elsewhere; the
 # rest of its options made it what it is.
-_FREE_ON_RESUME = ("steps", "epochs", "out", "resume", "data", "device", "lr_g", "lr_d")
+_FREE_ON_RESUME = (
+    *("steps", "epochs", "out", "resume", "data"),
+    *("device", "precision", "lr_g", "lr_d"),
+)
 
 
 # --- Options -------------------------------------------------------------------------------------
@@ -44,7 +47,13 @@ def parser(description, *, steps, out, epochs=False, resumable=False) -> argpars
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.add_argument("--device", default="cpu", help="cpu (cuda is not supported yet)")
+    p.add_argument("--device", default="cpu", help="cpu, or cuda: one NVIDIA GPU, with CuPy")
+    p.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "tf32"),
+        help="of matrix products; tf32 rounds their inputs to 10 bits and is faster (cuda only)",
+    )
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
@@ -135,6 +144,15 @@ def saved_options(args: argparse.Namespace) -> dict:
         for key, value in vars(args).items()
         if key not in ("out", "resume")
     }
+
+
+def device(args: argparse.Namespace) -> Backend:
+    """The device that was asked for, with its precision. DeviceError or OptionError if it can't."""
+    backend = get_backend(args.device)
+    if args.precision != "float32" and backend is cpu:
+        raise OptionError(f"--precision {args.precision}: only --device cuda has it")
+    backend.precision = args.precision
+    return backend
 
 
 class OptionError(ValueError):
@@ -261,24 +279,22 @@ class Record:
     def __init__(self, *columns: str):
         self.columns = columns
         self._rows = np.zeros((0, len(columns)))
-        self._pending: list[tuple] = []
+        self._log = None
 
     def __len__(self):
-        return len(self._rows) + len(self._pending)
+        return len(self._rows) + (0 if self._log is None else len(self._log))
 
     def add(self, *values):
-        """One step's values, tensors or numbers, in the order of the columns."""
-        self._pending.append(values)
+        """One step's values, scalar tensors or numbers, in the order of the columns."""
+        if self._log is None:
+            devices = [value.backend for value in values if isinstance(value, Tensor)]
+            self._log = (devices or [cpu])[0].log(len(self.columns))
+        self._log.append([raw(value) for value in values])
 
     def rows(self) -> np.ndarray:
         """All rows as float64 (steps, columns); waits for the device."""
-        if self._pending:
-            fresh = [
-                [v.item() if isinstance(v, Tensor) else float(v) for v in row]
-                for row in self._pending
-            ]
-            self._rows = np.concatenate([self._rows, np.array(fresh)])
-            self._pending = []
+        if self._log is not None and len(self._log):
+            self._rows = np.concatenate([self._rows, self._log.drain()])
         return self._rows
 
     def __getitem__(self, column: str) -> np.ndarray:
@@ -298,7 +314,7 @@ class Record:
         return {"rows": self.rows()}
 
     def load_state(self, state: dict):
-        self._rows, self._pending = state["rows"], []
+        self._rows, self._log = state["rows"], None
 
 
 class Monitor:

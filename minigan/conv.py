@@ -127,7 +127,7 @@ def _conv_array(backend, x, w, bias, window: Window):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
         backend.im2col(x[chunk], window, columns)
         part = out[chunk].reshape(-1, filters)
-        backend.xp.matmul(columns.reshape(-1, len(matrix)), matrix, out=part)
+        backend.matmul(columns.reshape(-1, len(matrix)), matrix, out=part)
         if bias is not None:
             part += bias
     return out
@@ -141,7 +141,7 @@ def _conv_transpose_array(backend, y, w, bias, window: Window):
     for chunk in backend.chunks(len(y), window, channels, y.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, y.dtype)
         taps = columns.reshape(-1, matrix.shape[1])
-        backend.xp.matmul(rows[chunk].reshape(-1, filters), matrix, out=taps)
+        backend.matmul(rows[chunk].reshape(-1, filters), matrix, out=taps)
         backend.col2im(columns, window, out[chunk])
         if bias is not None:
             out[chunk] += bias
@@ -155,7 +155,7 @@ def _filter_grad_array(backend, x, y, window: Window):
     for chunk in backend.chunks(len(x), window, channels, x.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
         backend.im2col(x[chunk], window, columns)
-        total += columns.reshape(-1, taps).T @ y[chunk].reshape(-1, filters)
+        total += backend.matmul(columns.reshape(-1, taps).T, y[chunk].reshape(-1, filters))
     return total.reshape(*window.kernel, channels, filters)
 
 

@@ -8,7 +8,6 @@ is constant wherever the function is differentiable, so masks enter as plain arr
 from __future__ import annotations
 
 import functools
-import operator
 
 from minigan.backend import Generator
 from minigan.tensor import (
@@ -113,32 +112,25 @@ def softplus(x):
 
 def relu(x):
     """max(x, 0), with gradient 0 at 0."""
-    xp = x.backend.xp
-    zeros = xp.zeros(x.shape[-1:], x.dtype)  # a row is compared twice as fast as a number
-    data = xp.maximum(x.data, zeros)
-    return record(data, (x, lambda g, y: _times_step(g, y, 0.0)), keep=True)
+    return _rectified(x, 0.0)
 
 
 def leaky_relu(x, slope=0.2):
     """x where x > 0, slope · x elsewhere; 0 < slope < 1."""
     if not 0 < slope < 1:
         raise ValueError(f"leaky_relu: slope {slope} is not between 0 and 1")
-    slope = float(slope)
-    data = x.backend.asarray(x.data * slope)
-    x.backend.xp.maximum(x.data, data, out=data)
-    return record(data, (x, lambda g, y: _times_step(g, y, slope)), keep=True)
+    return _rectified(x, float(slope))
 
 
-def _times_step(g, y, low):
-    """g where y > 0, low · g elsewhere. Arithmetic on the mask is far cheaper than `where`."""
-    step = (y.data > 0).astype(y.dtype)
-    if low:
-        step *= 1.0 - low
-        step += low
-    if is_recording():
-        return mul(g, Tensor(step))
-    step *= g.data
-    return Tensor(step)
+def _rectified(x, slope):
+    backend = x.backend
+
+    def vjp(g, y):
+        if is_recording():
+            return mul(g, Tensor(backend.step_function(y.data, slope)))
+        return Tensor(backend.rectify_grad(g.data, y.data, slope))
+
+    return record(backend.rectify(x.data, slope), (x, vjp), keep=True)
 
 
 def elu(x, alpha=1.0):
@@ -192,10 +184,9 @@ def where(condition, a, b):
         if not is_number(x):
             check_broadcast("where", condition.shape, x.shape)
     like = a if is_number(b) else b
-    asarray = like.backend.asarray
-    data = like.backend.xp.where(
-        condition, asarray(a.data, like.dtype), asarray(b.data, like.dtype)
-    )
+    xp = like.backend.xp
+    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
+    data = xp.where(condition, *both)
     return record(
         data,
         (a, lambda g: where(condition, g, 0.0)),
@@ -321,15 +312,9 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         y = y if scale is None else mul(y, scale)
         return (y if shift is None else add(y, shift)), mu, variance
 
-    total, share = x.backend.sum, _size_without(x.shape, axes) / x.size
-    mu = total(x.data, axes, True) * share
-    centred = x.data - mu
-    variance = total(centred * centred, axes, True) * share
-    r = 1 / x.backend.xp.sqrt(variance + float(eps))
-    y = centred * (r if scale is None else r * scale.data)
-    if shift is not None:
-        y += shift.data
-    vjp = _NormalizeVJP(x, scale, axes, eps, mu, centred, r)
+    axes, eps = tuple(a % x.ndim for a in axes), float(eps)
+    y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
+    vjp = _NormalizeVJP(x, scale, axes, eps, mu, variance, kept)
     edges = [(x, vjp.x), (scale, vjp.scale), (shift, vjp.shift)]
     edges = [(parent, rule) for parent, rule in edges if parent is not None]
     return record(y, *edges, shared=vjp.shared), mu, variance
@@ -345,19 +330,18 @@ class _NormalizeVJP:
     be taken, the same stands in differentiable operations, with x̂ and r as functions of x.
     """
 
-    def __init__(self, x, gamma, axes, eps, mu, centred, r):
-        self.node, self.gamma, self.axes, self.eps = x.node, gamma, axes, float(eps)
-        self.mu, self.centred, self.r = mu, centred, r
+    def __init__(self, x, gamma, axes, eps, mu, variance, kept):
+        self.node, self.gamma, self.axes, self.eps = x.node, gamma, axes, eps
+        self.mu, self.variance, self.kept = mu, variance, kept
 
     def shared(self, g):
         if is_recording():
-            x = Tensor(self.centred + self.mu, self.node)  # to keep x would cost memory
+            x = Tensor(g.backend.normalize_input(self.kept, self.mu), self.node)
             centred = sub(x, mean(x, self.axes, True))
             variance = mean(mul(centred, centred), self.axes, True)
             r = power(add(variance, self.eps), -0.5)
             return mul(centred, r), r
-        total = g.backend.sum
-        return total(g.data, self.axes, True), total(g.data * self.centred, self.axes, True)
+        return g.backend.normalize_sums(g.data, self.kept, self.mu, self.axes)
 
     def x(self, g, shared):
         if is_recording():
@@ -365,16 +349,15 @@ class _NormalizeVJP:
             along = mean(mul(g, x_hat), self.axes, True)
             part = sub(sub(g, mean(g, self.axes, True)), mul(x_hat, along))
             return mul(part, r if self.gamma is None else mul(r, self.gamma))
-        total, along = shared
-        share = total.size / g.size
-        part = self.centred * (along * self.r**2 * share)
-        part += total * share
-        g.backend.xp.subtract(g.data, part, out=part)
-        part *= self.r if self.gamma is None else self.r * self.gamma.data
-        return Tensor(part)
+        statistics = self.mu, self.variance, raw(self.gamma)
+        return Tensor(
+            g.backend.normalize_grad(g.data, self.kept, *statistics, shared, self.axes, self.eps)
+        )
 
     def scale(self, g, shared):
-        return mul(g, shared[0]) if is_recording() else Tensor(shared[1] * self.r)
+        if is_recording():
+            return mul(g, shared[0])
+        return Tensor(shared[1] * (self.variance + self.eps) ** -0.5)
 
     def shift(self, g, shared):
         return g if is_recording() else Tensor(shared[0])
@@ -384,11 +367,6 @@ def _constant_over(shape, axes, ndim) -> bool:
     """Whether an array of `shape`, broadcast to `ndim` dimensions, is the same along `axes`."""
     padded = (1,) * (ndim - len(shape)) + tuple(shape)
     return all(padded[a] == 1 for a in axes)
-
-
-def _size_without(shape, axes):
-    reduced = {a % len(shape) for a in axes}
-    return functools.reduce(operator.mul, (n for i, n in enumerate(shape) if i not in reduced), 1)
 
 
 # --- Pooling and resizing of images (n, h, w, c) -------------------------------------------------

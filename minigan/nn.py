@@ -247,7 +247,7 @@ class Module:
             p.updated()
         for key, (module, attribute) in self.named_buffers().items():
             old = getattr(module, attribute)
-            setattr(module, attribute, backend_of(old).asarray(state[key], old.dtype).copy())
+            old[...] = backend_of(old).asarray(state[key], old.dtype)
 
     def describe(self) -> str:
         """What the constructor was given, for `repr`."""
@@ -441,20 +441,19 @@ class BatchNorm(_Norm):
         self.check(x)
         if not self.training:
             k = self.scale * Tensor(1 / (self.running_variance + self.eps) ** 0.5)
-            return x * k + (self.shift - k * Tensor(self.running_mean))
+            return x * k + (self.shift - k * Tensor(self.running_mean.copy()))
         count = x.size // self.features
         if count < 2:
             raise ShapeError(f"BatchNorm: one value per channel, shape {x.shape}, has no variance")
         axes = tuple(range(x.ndim - 1))
         y, mean, variance = F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
-        self.running_mean = self._average(self.running_mean, mean)
-        self.running_variance = self._average(
-            self.running_variance, variance * (count / (count - 1))
-        )
+        self._average(self.running_mean, mean)
+        self._average(self.running_variance, variance * (count / (count - 1)))
         return y
 
-    def _average(self, old, new):
-        return old * (1 - self.momentum) + new.reshape(-1) * self.momentum
+    def _average(self, running, new):
+        running *= 1 - self.momentum  # in place: a replayed step knows arrays by their address
+        running += new.reshape(-1) * self.momentum
 
 
 class LayerNorm(_Norm):

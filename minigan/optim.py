@@ -47,12 +47,16 @@ class Optimizer:
     """
 
     moments: tuple[str, ...] = ()
+    # The device kernel that does `update` in one pass, where there is one, and what it is given.
+    kernel = ""
+    constants: tuple = ()
 
     def __init__(self, network, lr):
         self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
         self.flat = network.flat() if isinstance(network, Module) else FlatParameters.of(network)
         self.parameters = self.flat.parameters
         self.t = 0
+        self.live = self.flat.backend.live()
         xp = self.flat.backend.xp
         self._gradient = xp.zeros_like(self.flat.data)
         self._gradient_views = self.flat.views(self._gradient)
@@ -68,14 +72,21 @@ class Optimizer:
         self._check(gradients)
         for view, g in zip(self._gradient_views, gradients, strict=True):
             view[...] = g.data
-        self.t += 1
-        lr = self.schedule(self.t)
-        for block in self.flat.backend.blocks(self.flat.data.size):
-            moments = [getattr(self, name)[block] for name in self.moments]
-            self.update(self.flat.data[block], self._gradient[block], lr, *moments)
-        self.flat.updated()
+        backend = self.flat.backend
+        backend.host(self._advance)
+        moments = [getattr(self, name) for name in self.moments]
+        backend.optimize(self, self.flat.data, self._gradient, moments)
+        backend.host(self.flat.updated)
 
-    def update(self, theta, g, lr, *moments):
+    def _advance(self):
+        self.t += 1
+        self.live.set(*self.coefficients(self.schedule(self.t)))
+
+    def coefficients(self, lr) -> tuple:
+        """What changes from step to step, by which `update` finds it as self.live[0], …"""
+        return (lr,)
+
+    def update(self, theta, g, *moments):
         """Advances θ and the moments in place by one step along g, which may be overwritten."""
         raise NotImplementedError
 
@@ -137,19 +148,21 @@ class SGD(Optimizer):
     """
 
     moments = ("velocity",)
+    kernel = "sgd"
 
     def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
         self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
+        self.constants = self.momentum, bool(nesterov)
         super().__init__(network, lr)
 
-    def update(self, theta, g, lr, u):
+    def update(self, theta, g, u):
         u *= self.momentum
         u += g
         if self.nesterov:
             g += self.momentum * u
         else:
             g[...] = u
-        g *= lr
+        g *= self.live[0]
         theta -= g
 
 
@@ -161,16 +174,18 @@ class RMSprop(Optimizer):
     """
 
     moments = ("v",)
+    kernel = "rmsprop"
 
     def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
         self.decay, self.eps = _fraction("decay", decay), _positive("eps", eps)
+        self.constants = self.decay, self.eps
         super().__init__(network, lr)
 
-    def update(self, theta, g, lr, v):
+    def update(self, theta, g, v):
         v *= self.decay
         v += (1 - self.decay) * (g * g)
         g /= v**0.5 + self.eps
-        g *= lr
+        g *= self.live[0]
         theta -= g
 
 
@@ -185,6 +200,7 @@ class Adam(Optimizer):
     """
 
     moments = ("m", "v")
+    kernel = "adam"
 
     def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         self.beta1, self.beta2 = _fraction("beta1", betas[0]), _fraction("beta2", betas[1])
@@ -192,9 +208,16 @@ class Adam(Optimizer):
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
         self.weight_decay = weight_decay
+        self.constants = self.beta1, self.beta2, self.eps
         super().__init__(network, lr)
 
-    def update(self, theta, g, lr, m, v):
+    def coefficients(self, lr):
+        """α / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) and 1 − α λ."""
+        correction1, correction2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        return lr / correction1, 1 / math.sqrt(correction2), 1 - lr * self.weight_decay
+
+    def update(self, theta, g, m, v):
+        rate, correction, kept = self.live[0], self.live[1], self.live[2]
         m *= self.beta1
         m += (1 - self.beta1) * g
         v *= self.beta2
@@ -203,11 +226,11 @@ class Adam(Optimizer):
         v += g
 
         root = v**0.5
-        root *= 1 / math.sqrt(1 - self.beta2**self.t)
+        root *= correction
         root += self.eps
         if self.weight_decay:
-            theta *= 1 - lr * self.weight_decay
-        theta -= (m * (lr / (1 - self.beta1**self.t))) / root
+            theta *= kept
+        theta -= (m * rate) / root
 
 
 # --- Averaging -----------------------------------------------------------------------------------
@@ -227,6 +250,7 @@ class EMA:
         self.network = network.copy().eval()
         self.t = 0
         self._flat = self.network.flat(), network.flat()
+        self.live = self._flat[0].backend.live()
         self._buffers = list(
             zip(
                 self.network.named_buffers().values(),
@@ -237,15 +261,17 @@ class EMA:
 
     def update(self):
         """To be called after each of the optimiser's steps."""
-        self.t += 1
-        b = min(self.decay, (1 + self.t) / (10 + self.t))
         average, source = self._flat
-        for block in source.backend.blocks(source.data.size):
-            average.data[block] += (1 - b) * (source.data[block] - average.data[block])
-        average.updated()
+        backend = source.backend
+        backend.host(self._advance)
+        backend.average(average.data, source.data, self.live)
         for (mine, key), (theirs, _) in self._buffers:
-            old = getattr(mine, key)
-            setattr(mine, key, old + (1 - b) * (getattr(theirs, key) - old))
+            backend.average(getattr(mine, key), getattr(theirs, key), self.live)
+        backend.host(average.updated)
+
+    def _advance(self):
+        self.t += 1
+        self.live.set(1 - min(self.decay, (1 + self.t) / (10 + self.t)))
 
     def state(self) -> dict:
         """The step count and the averages."""

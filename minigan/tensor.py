@@ -609,7 +609,7 @@ def power(base, exponent):
 def _exponential(base, exponent: Tensor):
     base = _lift(base)
     if is_number(base):
-        base = tensor(base.data, device=exponent.backend, dtype=exponent.dtype)
+        base = Tensor(exponent.backend.xp.full((), base.data, exponent.dtype))
     base, exponent = operands("power", base, exponent)
     return record(
         base.data**exponent.data,

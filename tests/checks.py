@@ -5,6 +5,7 @@ function's own values; a value is compared with a reference that the test writes
 """
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +20,13 @@ from minigan.tensor import Tensor, grad, tensor
 
 # `minigan.tensor` as an attribute is the function of that name, not the module.
 ops = importlib.import_module("minigan.tensor")
+
+def gpu_is_there() -> bool:
+    """Whether this machine has CuPy and a GPU."""
+    return importlib.util.find_spec("cupy") is not None and importlib.import_module(
+        "cupy"
+    ).is_available()
+
 
 # --- Gradients -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import os
 # Before anything imports NumPy: tests run side by side, and each BLAS would take every core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -24,3 +25,48 @@ settings.register_profile(
     max_examples=300,
 )
 settings.load_profile("repeatable")
+
+
+# --- The GPU, and what stands in for it ----------------------------------------------------------
+
+
+class FakeProducts:
+    """In place of cuBLAS: the products of the fake device."""
+
+    def __init__(self, fake):
+        self._fake = fake
+
+    def gemm(self, a, b, out, *, tf32):
+        self._fake.gemm(a, b, out)
+
+
+def _fake_device():
+    import fake_cupy
+
+    from minigan.backend.cuda import CudaBackend
+
+    fake = fake_cupy.make()
+    return CudaBackend(fake, lambda backend: FakeProducts(fake))
+
+
+def _real_device():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("no GPU on this machine")
+    from minigan.backend.cuda import open_device
+
+    return open_device()
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cuda)])
+def cuda(request, monkeypatch):
+    """The CUDA backend: on the fake device, which counts and refuses, and on a GPU if there is one.
+
+    `cuda.xp` is then `fake_cupy`'s module, or CuPy.
+    """
+    from minigan import backend
+
+    device = {"fake": _fake_device, "real": _real_device}[request.param]()
+    monkeypatch.setitem(backend._BACKENDS, "cuda", device)
+    monkeypatch.setitem(backend._BACKEND_OF_TYPE, device.xp.ndarray, device)
+    return device

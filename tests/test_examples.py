@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import gpu_is_there
 from PIL import Image
 from safetensors.numpy import load_file
 
 from minigan.models import mlp
 
+without_gpu = pytest.mark.skipif(gpu_is_there(), reason="this machine has a GPU")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -271,7 +273,8 @@ def test_ctrl_c_saves_and_exits_cleanly(small, tmp_path):
     [
         (["--data", "no/such/folder"], "no such folder"),
         (["--device", "tpu"], "unknown device 'tpu'"),
-        (["--device", "cuda"], "device 'cuda'"),
+        pytest.param(["--device", "cuda"], "device 'cuda'", marks=without_gpu),
+        (["--precision", "tf32"], "only --device cuda"),
         (["--steps", "0"], "expected an integer >= 1"),
         (["--loss", "perceptual"], "invalid choice"),
         (["--resume", "no/such/file"], "no such checkpoint"),

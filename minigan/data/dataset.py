@@ -55,10 +55,7 @@ def _check_labels(name, labels, images: int, classes: int):
 
 def to_unit(images):
     """Bytes to what a network sees: uint8 images on any device to float32 in [−1, 1]."""
-    unit = images.astype("float32")
-    unit /= 127.5
-    unit -= 1
-    return unit
+    return backend_of(images).to_unit(images)
 
 
 def to_bytes(images):
@@ -76,10 +73,10 @@ def to_bytes(images):
 class Batches:
     """Shuffled batches as a pure function of (seed, step).
 
-    There is no position to save and none to restore: step 1000 of a resumed run draws the very
-    images that step 1000 of the uninterrupted run drew, bit for bit. Each epoch is one permutation
-    of all images, made from (seed, epoch) alone; what is left over at its end is dropped, so that
-    every batch has the same size.
+    Step 1000 of a resumed run draws the very images that step 1000 of the uninterrupted run drew,
+    bit for bit and on any device. Each epoch is one permutation of all images, made on the host
+    from (seed, epoch) alone; what is left over at its end is dropped, so that every batch has the
+    same size. `step` is what `next()` will draw; set it to go on from there.
 
     data      a `Dataset`, or its uint8 images (n, h, w, c)
     size      images in a batch; ValueError unless 1 ≤ size ≤ n
@@ -95,6 +92,7 @@ class Batches:
         self._images = backend.asarray(dataset.images)
         self._labels = None if dataset.labels is None else backend.asarray(dataset.labels)
         self._epoch, self._order = None, None
+        self.step, self._index = 0, None
 
     def __len__(self):
         """How many batches make an epoch."""
@@ -108,13 +106,22 @@ class Batches:
 
     def at(self, step: int):
         """The images of `step` = 0, 1, 2 …: float32 (size, h, w, c) in [−1, 1] on the device."""
-        return to_unit(self._images.take(self._indices(step), axis=0))
+        return self.backend.to_unit(self._images, self.backend.asarray(self._indices(step)))
+
+    def next(self):
+        """The images of the step that is due, and one step on; for use in a captured step."""
+        self.backend.host(self._advance)
+        return self.backend.to_unit(self._images, self._index)
+
+    def _advance(self):
+        self._index = self.backend.upload(self._indices(self.step), into=self._index)
+        self.step += 1
 
     def labels_at(self, step: int):
         """The labels of the images of `step`, int64 (size,). ValueError if there are none."""
         if self._labels is None:
             raise ValueError("labels_at: these images have no labels")
-        return self._labels.take(self._indices(step))
+        return self._labels.take(self.backend.asarray(self._indices(step)))
 
     def _indices(self, step: int):
         if step < 0:
@@ -122,6 +129,6 @@ class Batches:
         epoch, batch = divmod(step, len(self))
         if epoch != self._epoch:  # kept for speed alone: it could be drawn anew at any time
             # NumPy ignores a seed's trailing zeros: [seed, 0] would be the plain seed's stream.
-            generator = self.backend.generator([self.seed, 1 + epoch])
+            generator = cpu.generator([self.seed, 1 + epoch])
             self._epoch, self._order = epoch, generator.permutation(len(self._images))
         return self._order[batch * self.size : (batch + 1) * self.size]

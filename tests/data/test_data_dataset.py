@@ -72,7 +72,8 @@ def test_images_are_uploaded_once(monkeypatch):
     batches = Batches(images, 4, 0, Counting())
     for step in range(6):
         batches.at(step)
-    assert len(uploads) == 1 and uploads[0] is images
+    assert uploads[0] is images
+    assert all(np.ndim(later) == 1 for later in uploads[1:])  # which images, not the images
 
 
 def test_mistakes_with_batches():

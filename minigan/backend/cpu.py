@@ -1,15 +1,15 @@
-"""The one place that knows NumPy from CuPy.
+"""The CPU, on NumPy; and with it what a device has to offer.
 
 A `Backend` is one device: its array namespace, its random numbers, its transfers, and the few
-array kernels that are worth writing per device. Which backend an array belongs to is read off
-the array, so both devices can be used in one process and no global setting decides anything.
-Code above this file reaches NumPy only through `backend.xp`.
+array kernels that are worth writing per device. They stand here in the form to be read first.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
+import json
 import math
 import os
 import platform
@@ -20,6 +20,10 @@ import numpy as np
 
 class DeviceError(RuntimeError):
     """A device was asked for that is not there, or two devices met in one operation."""
+
+
+class CaptureError(RuntimeError):
+    """A training step does something that can't be recorded and replayed."""
 
 
 class Window(NamedTuple):
@@ -80,11 +84,59 @@ class Generator:
         return self._numpy.bit_generator.state
 
     def load_state(self, state: dict):
-        """Continues the stream that `state()` was taken from; ValueError if it is foreign."""
+        """Continues the stream that `state()` was taken from; ValueError if it is foreign.
+
+        A stream from another device can't be continued: a new one begins, fixed by that state.
+        """
+        if isinstance(state, dict) and state.get("bit_generator") == "Philox4x32":
+            self._numpy = np.random.Generator(np.random.PCG64(seed_from(state)))
+            return
         try:
             self._numpy.bit_generator.state = state
         except (TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"not a PCG64 state: {state!r}") from error
+
+
+def seed_from(state: dict) -> int:
+    """A seed that depends on all of a generator's state."""
+    text = json.dumps(state, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+
+
+class Live:
+    """A few numbers that change from step to step, such as a learning rate: live[0], live[1], …
+
+    Here they are Python numbers. On a device that replays captured steps they are memory of the
+    device, because a number in Python would be the same in every replay.
+    """
+
+    def __init__(self):
+        self._values = ()
+
+    def set(self, *values: float):
+        self._values = values
+
+    def __getitem__(self, index):
+        return self._values[index]
+
+
+class Log:
+    """Rows of scalars, kept until somebody looks."""
+
+    def __init__(self):
+        self._rows = []
+
+    def __len__(self):
+        return len(self._rows)
+
+    def append(self, scalars):
+        """One row: 0-d arrays of this device."""
+        self._rows.append(scalars)
+
+    def drain(self) -> np.ndarray:
+        """All rows since the last look, float64 (rows, columns); waits for the device."""
+        rows, self._rows = self._rows, []
+        return np.array([[float(x) for x in row] for row in rows])
 
 
 class Backend:
@@ -95,6 +147,7 @@ class Backend:
 
     name = "cpu"
     xp = np
+    precision = "float32"  # of matrix products
 
     # The columns of one chunk of images stay in the cache until the matrix product has read
     # them; see `conv.py`.
@@ -130,9 +183,11 @@ class Backend:
         total = _ones(len(rows), x.dtype) @ rows
         return total.reshape((1,) * axes + shape if keepdims else shape)
 
-    def matmul(self, a, b):
+    def matmul(self, a, b, out=None):
         """a b, for (stacks of) matrices. With nothing to sum over, BLAS is 20 times slower."""
-        return a * b if a.shape[-1] == 1 else np.matmul(a, b)
+        if a.shape[-1] == 1 and out is None:
+            return a * b
+        return np.matmul(a, b, out=out)
 
     def broadcast_to(self, x, shape):
         """x repeated to `shape`, as a view that is not to be written to."""
@@ -148,6 +203,108 @@ class Backend:
         else:
             np.add.at(out, index, values)
         return out
+
+    # --- A training step that can be replayed ---
+
+    def capture(self, step):
+        """`step`, a function without arguments, in the form in which this device runs it fastest.
+
+        Every call is one step. A device that can, records the step once and then replays it
+        without Python; the CPU calls the function.
+        """
+        return step
+
+    def host(self, work):
+        """Does `work()`: what the host has to do once per step, also when the step is replayed."""
+        work()
+
+    def live(self) -> Live:
+        """Room for numbers that change from step to step."""
+        return Live()
+
+    def log(self, columns: int) -> Log:
+        """A log of rows with that many scalars."""
+        return Log()
+
+    def upload(self, values, into=None):
+        """Host values as an array here; `into` is the one to overwrite if there is one already."""
+        return self.asarray(values)
+
+    def synchronize(self):
+        """Waits until the device has done all it was told to do."""
+
+    # --- Kernels ---
+
+    def to_unit(self, images, index=None):
+        """Bytes to what a network sees, float32 in [−1, 1]; all images, or those at `index`."""
+        unit = (images if index is None else images.take(index, axis=0)).astype("float32")
+        unit /= 127.5
+        unit -= 1
+        return unit
+
+    def rectify(self, x, slope):
+        """x where x > 0, slope · x elsewhere."""
+        if not slope:
+            return np.maximum(x, np.zeros(x.shape[-1:], x.dtype))  # a row is faster than a number
+        y = np.asarray(x * slope)
+        return np.maximum(x, y, out=y)
+
+    def rectify_grad(self, g, y, slope):
+        """g where y > 0, slope · g elsewhere. Arithmetic is far cheaper here than `where`."""
+        step = self.step_function(y, slope)
+        step *= g
+        return step
+
+    def step_function(self, y, low):
+        """1 where y > 0, `low` elsewhere."""
+        step = (y > 0).astype(y.dtype)
+        if low:
+            step *= 1.0 - low
+            step += low
+        return step
+
+    def normalize(self, x, scale, shift, axes, eps):
+        """y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² over `axes`, along which γ and β (or None)
+        are constant. Returns y, μ, σ² and `kept`, what the gradient will be computed from.
+        """
+        share = 1 / _count(x.shape, axes)
+        mu = self.sum(x, axes, True) * share
+        centred = x - mu
+        variance = self.sum(centred * centred, axes, True) * share
+        k = 1 / np.sqrt(variance + eps)
+        y = centred * (k if scale is None else k * scale)
+        if shift is not None:
+            y += shift
+        return y, mu, variance, centred
+
+    def normalize_sums(self, g, kept, mu, axes):
+        """Σ g and Σ g (x − μ) over `axes`."""
+        return self.sum(g, axes, True), self.sum(g * kept, axes, True)
+
+    def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
+        """The gradient in x, γ r (g − mean g − (x − μ) r² mean(g (x − μ))), r = 1/√(σ² + ε)."""
+        share = 1 / _count(g.shape, axes)
+        total, along = sums
+        r = 1 / np.sqrt(variance + eps)
+        part = kept * (along * r**2 * share)
+        part += total * share
+        np.subtract(g, part, out=part)
+        part *= r if scale is None else r * scale
+        return part
+
+    def normalize_input(self, kept, mu):
+        """x again: to keep it as well would cost an array per layer."""
+        return kept + mu
+
+    def optimize(self, rule, theta, g, moments):
+        """Lets an optimiser's rule update flat arrays, in blocks that fit the cache."""
+        for block in self.blocks(theta.size):
+            rule.update(theta[block], g[block], *(moment[block] for moment in moments))
+
+    def average(self, average, source, live):
+        """a ← a + (1 − b) (θ − a), in place; live[0] is 1 − b."""
+        for block in self.blocks(len(average)):
+            average[block] += live[0] * (source[block] - average[block])
 
     def blocks(self, size):
         """Slices that cover range(size), each small enough for an optimiser's cache."""
@@ -253,6 +410,11 @@ def _leading_axes(x, axis) -> int:
     return count if x.flags.c_contiguous else 0
 
 
+def _count(shape, axes) -> int:
+    """How many values of an array of `shape` are summed over `axes`."""
+    return math.prod(shape[axis] for axis in axes)
+
+
 def _is_basic(index) -> bool:
     """Whether NumPy's basic indexing applies, under which no element is named twice."""
     parts = index if isinstance(index, tuple) else (index,)
@@ -278,22 +440,7 @@ _keep_freed_memory()
 cpu = Backend()
 
 # Reductions on the CPU return NumPy scalars, which count as 0-d arrays everywhere in minigan.
-_SCALARS = (np.float32, np.float64, np.bool_, np.int32, np.int64, np.uint8, np.uint64)
-_BACKEND_OF_TYPE = dict.fromkeys((np.ndarray, *_SCALARS), cpu)
-
-
-def backend_of(array) -> Backend:
-    """The backend an array lives on. TypeError for anything that is no array."""
-    try:
-        return _BACKEND_OF_TYPE[type(array)]
-    except KeyError:
-        raise TypeError(f"expected an array, got {type(array).__name__}") from None
-
-
-def get_backend(name: str) -> Backend:
-    """The backend called `name`. DeviceError says what is missing; there is no fallback."""
-    if name == "cpu":
-        return cpu
-    if name == "cuda":
-        raise DeviceError("device 'cuda': this version of minigan runs on the CPU only; use 'cpu'")
-    raise DeviceError(f"unknown device {name!r}: the devices are 'cpu' and 'cuda'")
+HOST_TYPES = (
+    *(np.ndarray, np.float32, np.float64, np.bool_),
+    *(np.int32, np.int64, np.uint8, np.uint64),
+)

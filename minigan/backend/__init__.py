@@ -1,0 +1,58 @@
+"""The devices. Every array lives on one, and all arithmetic goes through its `Backend`.
+
+Which backend an array belongs to is read off the array, so both devices can be used in one
+process and no global setting decides anything. Code above this folder reaches NumPy, or CuPy,
+only through `backend.xp`.
+"""
+
+from __future__ import annotations
+
+from minigan.backend.cpu import (
+    HOST_TYPES,
+    Backend,
+    CaptureError,
+    DeviceError,
+    Generator,
+    Window,
+    cpu,
+)
+
+__all__ = [
+    "Backend",
+    "CaptureError",
+    "DeviceError",
+    "Generator",
+    "Window",
+    "backend_of",
+    "cpu",
+    "get_backend",
+]
+
+_BACKENDS = {"cpu": cpu}
+_BACKEND_OF_TYPE = dict.fromkeys(HOST_TYPES, cpu)
+
+
+def backend_of(array) -> Backend:
+    """The backend an array lives on. TypeError for anything that is no array."""
+    try:
+        return _BACKEND_OF_TYPE[type(array)]
+    except KeyError:
+        raise TypeError(f"expected an array, got {type(array).__name__}") from None
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called `name`. DeviceError says what is missing; there is no fallback."""
+    if name in _BACKENDS:
+        return _BACKENDS[name]
+    if name != "cuda":
+        raise DeviceError(f"unknown device {name!r}: the devices are 'cpu' and 'cuda'")
+    from minigan.backend.cuda import open_device  # CuPy is loaded when it is asked for
+
+    return add(open_device())
+
+
+def add(backend: Backend) -> Backend:
+    """Makes a device known: `get_backend` and `backend_of` will find it."""
+    _BACKENDS[backend.name] = backend
+    _BACKEND_OF_TYPE[backend.xp.ndarray] = backend
+    return backend

@@ -1,0 +1,574 @@
+"""The GPU, on CuPy: the one file that knows it.
+
+The arrays' arithmetic is CuPy's, which has NumPy's names. What this file adds is what makes a GPU
+fast: kernels that do in one pass what NumPy does in five (`kernels.cu`), random numbers that a
+kernel makes out of a counter, matrix products that can be recorded, and `capture`, which records a
+whole training step once and replays it without Python.
+
+All work goes to one stream, which is made the current one, so that whatever is done in order here
+is done in order there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import math
+import traceback
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from minigan.backend.cpu import (
+    Backend,
+    CaptureError,
+    DeviceError,
+    Generator,
+    Live,
+    Log,
+    Window,
+    seed_from,
+)
+from minigan.backend.cublas import Cublas, loaded_library
+
+THREADS = 256  # in a block
+MOST_BLOCKS = 65_535  # the kernels' loops go on from there
+WORKSPACE = 32 << 20  # bytes, what NVIDIA recommends for Hopper
+SOURCE = Path(__file__).with_name("kernels.cu")
+
+
+# --- Opening the device --------------------------------------------------------------------------
+
+
+def open_device() -> CudaBackend:
+    """The GPU. DeviceError names the first thing that is missing, and the command that mends it."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda' needs CuPy, which can't be imported "
+            f"({' '.join(str(error).split())}): pip install 'cupy-cuda13x[ctk]' for a driver of "
+            "CUDA 13, 'cupy-cuda12x[ctk]' for CUDA 12 (nvidia-smi says which)"
+        ) from error
+    check(cupy)
+    return CudaBackend(cupy, products)
+
+
+def products(backend: CudaBackend) -> Cublas:
+    """cuBLAS on the backend's stream, with memory of its own."""
+    workspace = backend.workspace.data.ptr, WORKSPACE
+    return Cublas(loaded_library(), backend.stream.ptr, workspace)
+
+
+def check(cupy):
+    """DeviceError if driver, GPU or a CUDA library is missing."""
+    runtime = cupy.cuda.runtime
+    try:
+        driver = runtime.driverGetVersion()
+    except RuntimeError:
+        driver = 0
+    if driver == 0:
+        raise DeviceError(
+            "device 'cuda': no NVIDIA driver: install it (on Ubuntu: sudo ubuntu-drivers install), "
+            "or use --device cpu"
+        )
+    try:
+        count, reason = runtime.getDeviceCount(), ""
+    except RuntimeError as error:
+        count, reason = 0, f" ({' '.join(str(error).split())})"
+    if count == 0:
+        raise DeviceError(
+            f"device 'cuda': the driver finds no GPU{reason}: see nvidia-smi, or use --device cpu"
+        )
+    _check_libraries(cupy, driver // 1000)
+
+
+def _check_libraries(cupy, version: int):
+    try:
+        one = cupy.ones((2, 2), "float32")
+        cupy.matmul(one, one)  # loads cuBLAS; the addition compiles with NVRTC
+        float((one + one).sum())
+    except (ImportError, RuntimeError) as error:
+        raise DeviceError(
+            f"device 'cuda': a CUDA library is missing ({' '.join(str(error).split())}): "
+            f"pip install 'cupy-cuda{version}x[ctk]'"
+        ) from error
+
+
+# --- What the CPU has too ------------------------------------------------------------------------
+
+
+class CudaBackend(Backend):
+    """One GPU. `precision` is "float32", or "tf32": products of inputs rounded to 10 bits, faster.
+
+    cupy:     the module, or what stands in for it in a test
+    products: a function of the backend, for the object whose `gemm` multiplies its matrices
+    """
+
+    name = "cuda"
+    precision = "float32"
+
+    def __init__(self, cupy, products):
+        self.xp = self.cupy = cupy
+        self.captured = None  # the Captured whose recording is under way
+        self._allocate_from(cupy.cuda.MemoryPool())
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream.use()
+        self.workspace = cupy.empty(WORKSPACE, "uint8")
+        self._products = products(self)
+
+    def asarray(self, values, dtype=None):
+        return self.cupy.asarray(values, dtype=dtype)
+
+    def to_numpy(self, array) -> np.ndarray:
+        """A NumPy array with the values of a device array, as a copy; waits for the device."""
+        return self.cupy.asnumpy(array)
+
+    def generator(self, seed) -> PhiloxGenerator:
+        return PhiloxGenerator(self, seed)
+
+    def synchronize(self):
+        self.stream.synchronize()
+
+    def sum(self, x, axis=None, keepdims=False):
+        return x.sum(axis=axis, keepdims=keepdims)
+
+    def broadcast_to(self, x, shape):
+        return self.cupy.broadcast_to(x, shape)
+
+    def scatter_add(self, shape, index, values):
+        out = self.cupy.zeros(shape, values.dtype)
+        self.cupy.add.at(out, index, values)
+        return out
+
+    def matmul(self, a, b, out=None):
+        """a b. Two matrices go straight to cuBLAS; stacks of them, never captured, through CuPy."""
+        if a.ndim != 2 or b.ndim != 2 or a.dtype.kind != "f":
+            return self.cupy.matmul(a, b)
+        if out is None:
+            out = self.cupy.empty((a.shape[0], b.shape[1]), a.dtype)
+        if 0 in (*a.shape, *b.shape):
+            out.fill(0)
+        else:
+            self.gemm(_dense(self.cupy, a), _dense(self.cupy, b), out)
+        return out
+
+    def gemm(self, a, b, out):
+        """out = a b, for matrices without gaps in memory."""
+        self._products.gemm(a, b, out, tf32=self.precision == "tf32")
+
+    # --- Memory ---
+
+    def _allocate_from(self, pool):
+        self._pool = pool
+        self.cupy.cuda.set_allocator(functools.partial(self._allocate, pool))
+
+    def _allocate(self, pool, size):
+        try:
+            return pool.malloc(size)
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            free, total = self.cupy.cuda.runtime.memGetInfo()
+            raise DeviceError(
+                f"out of device memory: {_mb(size)} asked for, {_mb(pool.used_bytes())} in use, "
+                f"{_mb(free)} of {_mb(total)} free: lower --batch or --width"
+            ) from error
+
+    # --- Convolution ---
+
+    # One chunk as large as this keeps any GPU busy; smaller batches are done in one go.
+    COLUMN_BYTES = 1 << 30
+
+    def columns(self, images, window: Window, channels, dtype):
+        (kh, kw), (oh, ow) = window.kernel, window.output
+        return self.cupy.empty((images, oh, ow, kh, kw, channels), dtype)
+
+    def im2col(self, x, window: Window, out):
+        self.launch("im2col", out.size, self._dense(x), out, out.size, *_geometry(x, window))
+
+    def col2im(self, columns, window: Window, out):
+        self.launch("col2im", out.size, columns, out, out.size, *_geometry(out, window))
+
+    # --- Kernels ---
+
+    def launch(self, name, work, *arguments, blocks=None, threads=THREADS):
+        """Runs the kernel `name` of kernels.cu with a thread for each of `work` items, or fewer.
+
+        Python integers are passed as 64-bit; NumPy scalars as what they are.
+        """
+        if work == 0:
+            return
+        kinds = (a.dtype.name for a in arguments if isinstance(a, self.cupy.ndarray))
+        real = "float64" if "float64" in kinds else "float32"
+        blocks = blocks or min(-(-work // threads), MOST_BLOCKS)
+        passed = tuple(np.int64(a) if type(a) is int else a for a in arguments)
+        self._kernel(name, real)((blocks,), (threads,), passed)
+
+    @functools.cache  # noqa: B019 (the backend lives as long as the process)
+    def _kernel(self, name, dtype):
+        return self._module(dtype).get_function(name)
+
+    @functools.cache  # noqa: B019
+    def _module(self, dtype):
+        real = {"float32": "float", "float64": "double"}[dtype]
+        source = SOURCE.read_text(encoding="utf-8")
+        return self.cupy.RawModule(code=source, options=("-std=c++14", f"-DREAL={real}"))
+
+    def _dense(self, x):
+        return self.cupy.ascontiguousarray(x)
+
+    def to_unit(self, images, index=None):
+        if index is None:
+            index = self.cupy.arange(len(images))
+        out = self.cupy.empty((len(index), *images.shape[1:]), "float32")
+        size = math.prod(images.shape[1:])
+        self.launch("gather_images", out.size, images, index, out, size, out.size)
+        return out
+
+    def rectify(self, x, slope):
+        x = self._dense(x)
+        y = self.cupy.empty(x.shape, x.dtype)
+        self.launch("rectify", x.size, x, y, x.dtype.type(slope), x.size)
+        return y
+
+    def rectify_grad(self, g, y, slope):
+        g, out = self._dense(g), self.cupy.empty(y.shape, y.dtype)
+        self.launch("rectify_grad", y.size, g, self._dense(y), out, y.dtype.type(slope), y.size)
+        return out
+
+    def normalize(self, x, scale, shift, axes, eps):
+        if not all(_per_channel(p) for p in (scale, shift)):
+            y, mu, variance, kept = self.normalize(x, None, None, axes, eps)
+            y = y if scale is None else y * scale
+            return y if shift is None else y + shift, mu, variance, kept
+        x, (a, b, c), kept_shape = self._dense(x), *_folded(x.shape, axes)
+        mu, variance = (self.cupy.empty(kept_shape, x.dtype) for _ in range(2))
+        slices = _slices(b)
+        parts = [self.cupy.empty((slices, a, c), x.dtype) for _ in range(2)]
+        self.launch("moments_partial", slices * a * c, x, *parts, a, b, c, np.int32(slices))
+        self.launch("moments_combine", a * c, *parts, mu, variance, a, b, c, np.int32(slices))
+        y = self.cupy.empty(x.shape, x.dtype)
+        affine = [self._channels(p, c) for p in (scale, shift)]
+        self.launch("normalize", x.size, x, mu, variance, *affine, y, x.dtype.type(eps), a, b, c)
+        return y, mu, variance, x
+
+    def normalize_sums(self, g, kept, mu, axes):
+        g, (a, b, c), kept_shape = self._dense(g), *_folded(g.shape, axes)
+        slices = _slices(b)
+        parts = [self.cupy.empty((slices, a, c), g.dtype) for _ in range(2)]
+        work = slices * a * c
+        self.launch("normalize_sums", work, g, kept, mu, *parts, a, b, c, np.int32(slices))
+        sums = [self.cupy.empty(kept_shape, g.dtype) for _ in range(2)]
+        for part, total in zip(parts, sums, strict=True):
+            self.launch("sum_slices", a * c, part, total, a * c, np.int32(slices))
+        return tuple(sums)
+
+    def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
+        if not _per_channel(scale):
+            g = g * scale
+            sums = tuple(total * scale for total in sums)
+            scale = None
+        g, (a, b, c), _ = self._dense(g), *_folded(g.shape, axes)
+        out = self.cupy.empty(g.shape, g.dtype)
+        statistics = mu, variance, self._channels(scale, c), *sums
+        self.launch("normalize_grad", g.size, g, kept, *statistics, out, g.dtype.type(eps), a, b, c)
+        return out
+
+    def normalize_input(self, kept, mu):
+        return kept
+
+    def _channels(self, parameter, c):
+        """γ or β as c numbers, or a null pointer."""
+        if parameter is None:
+            return np.uint64(0)
+        return self._dense(self.cupy.broadcast_to(parameter.reshape(-1), (c,)))
+
+    # --- Optimisers ---
+
+    def optimize(self, rule, theta, g, moments):
+        if not rule.kernel:
+            rule.update(theta, g, *moments)
+            return
+        kinds = {bool: np.int32, float: theta.dtype.type}
+        constants = [kinds.get(type(value), theta.dtype.type)(value) for value in rule.constants]
+        arrays = theta, g, *moments, rule.live.array(theta.dtype)
+        self.launch(rule.kernel, theta.size, *arrays, *constants, theta.size)
+
+    def average(self, average, source, live):
+        self.launch("ema", average.size, average, source, live.array(average.dtype), average.size)
+
+    # --- Steps that are replayed ---
+
+    def capture(self, step):
+        return Captured(self, step)
+
+    def host(self, work):
+        if self.captured is None:
+            work()
+        else:
+            self.captured.host_work.append(work)
+
+    def live(self) -> DeviceLive:
+        return DeviceLive(self)
+
+    def log(self, columns) -> DeviceLog:
+        return DeviceLog(self, columns)
+
+    def upload(self, values, into=None):
+        if into is None:
+            return self.cupy.asarray(values)
+        into.set(values)
+        return into
+
+
+def _mb(size) -> str:
+    return f"{size / 2**20:,.0f} MB"
+
+
+def _dense(cupy, matrix):
+    """The matrix, or a copy by rows if it is stored neither by rows nor by columns."""
+    if matrix.flags.c_contiguous or matrix.flags.f_contiguous:
+        return matrix
+    return cupy.ascontiguousarray(matrix)
+
+
+def _geometry(image, window: Window):
+    _, h, w, c = image.shape
+    sizes = (h, w, c, *window.kernel, *window.stride, *window.padding, *window.output)
+    return tuple(np.int32(size) for size in sizes)
+
+
+def _folded(shape, axes):
+    """(A, B, C) with B the size of `axes`, which are neighbours; and the shape with them as 1."""
+    first, last = min(axes), max(axes) + 1
+    if sorted(axes) != list(range(first, last)):
+        raise ValueError(f"normalize: axes {axes} are not neighbours, as kernels.cu wants them")
+    kept = (*shape[:first], *(1,) * (last - first), *shape[last:])
+    return (*map(math.prod, (shape[:first], shape[first:last], shape[last:])),), kept
+
+
+def _slices(rows):
+    """Into how many parts a sum is cut, so that there is work for many threads."""
+    return max(1, min(256, rows // 32))
+
+
+def _per_channel(parameter) -> bool:
+    """Whether γ or β is one number per channel, the last axis, which is what kernels.cu takes."""
+    return parameter is None or parameter.size == (parameter.shape or (1,))[-1]
+
+
+# --- Numbers that change, and numbers to look at -------------------------------------------------
+
+
+class DeviceLive(Live):
+    """`Live` in device memory: a captured step reads what it holds when it is replayed."""
+
+    MOST = 3
+
+    def __init__(self, backend: CudaBackend):
+        super().__init__()
+        self._backend = backend
+        self._arrays = {}
+
+    def set(self, *values):
+        super().set(*values)
+        for array in self._arrays.values():
+            self._write(array)
+
+    def array(self, dtype):
+        """The numbers as an array of `dtype`, the same memory at every call."""
+        if dtype.name not in self._arrays:
+            self._arrays[dtype.name] = self._backend.cupy.zeros(self.MOST, dtype)
+            self._write(self._arrays[dtype.name])
+        return self._arrays[dtype.name]
+
+    def _write(self, array):
+        values = (*self._values, 0.0, 0.0, 0.0)[: self.MOST]
+        numbers = [array.dtype.type(value) for value in values]
+        self._backend.launch("set_live", 1, array, *numbers, np.int32(self.MOST), threads=1)
+
+    def __getitem__(self, index):
+        return self.array(np.dtype("float32"))[index]
+
+
+class DeviceLog(Log):
+    """`Log` in device memory: a ring of rows, which a kernel appends to."""
+
+    CAPACITY = 1024
+
+    def __init__(self, backend: CudaBackend, columns: int):
+        super().__init__()
+        self._backend, self._columns = backend, columns
+        self._ring = backend.cupy.zeros((self.CAPACITY, columns), "float32")
+        self._position = backend.cupy.zeros(1, "int64")
+        self._begin = self._count = 0  # rows looked at, and rows appended
+        self._looked = []
+
+    def __len__(self):
+        return self._count - self._begin + sum(map(len, self._looked))
+
+    def append(self, scalars):
+        cupy = self._backend.cupy
+        row = cupy.stack([cupy.asarray(x, dtype="float32") for x in scalars])
+        self._backend.host(self._make_room)
+        self._backend.launch(
+            *("append_row", self._columns, row, self._ring, self._position),
+            *(np.int32(self._columns), np.int32(self.CAPACITY)),
+            blocks=1,
+        )
+
+    def _make_room(self):
+        if self._count - self._begin == self.CAPACITY:
+            self._looked.append(self._read())
+        self._count += 1
+
+    def _read(self):
+        index = np.arange(self._begin, self._count) % self.CAPACITY
+        self._begin = self._count
+        return self._backend.to_numpy(self._ring)[index].astype(np.float64)
+
+    def drain(self):
+        looked, self._looked = [*self._looked, self._read()], []
+        return np.concatenate(looked)
+
+
+# --- Random numbers ------------------------------------------------------------------------------
+
+
+class PhiloxGenerator(Generator):
+    """Random numbers made of a counter (Salmon et al. 2011, Philox4x32-10; see kernels.cu).
+
+    Key and counter are device memory, so a captured step draws new numbers at every replay.
+    """
+
+    # How many numbers one value of the counter gives.
+    PER_COUNT: ClassVar = {"float32": 4, "float64": 2, "int64": 2}
+
+    def __init__(self, backend: CudaBackend, seed):
+        self.backend = backend
+        known = isinstance(seed, np.random.SeedSequence)
+        self._sequence = seed if known else np.random.SeedSequence(seed)
+        self._state = backend.cupy.zeros(2, "uint64")
+        self._set(int(self._sequence.generate_state(1, np.uint64)[0]), 0)
+
+    def normal(self, shape, dtype="float32"):
+        return self._draw("philox_normal", shape, dtype)
+
+    def uniform(self, shape, low=0.0, high=1.0, dtype="float32"):
+        real = np.dtype(dtype).type
+        return self._draw("philox_uniform", shape, dtype, real(low), real(high))
+
+    def integers(self, low, high, shape):
+        if not low < high:
+            raise ValueError(f"integers: low {low} is not below high {high}")
+        return self._draw("philox_integers", shape, "int64", int(low), np.uint64(high - low))
+
+    def permutation(self, n):
+        return self.backend.cupy.argsort(self.uniform(n, dtype="float64"))
+
+    def spawn(self, count) -> list[PhiloxGenerator]:
+        return [PhiloxGenerator(self.backend, child) for child in self._sequence.spawn(count)]
+
+    def state(self) -> dict:
+        key, counter = self.backend.to_numpy(self._state).tolist()
+        return {"bit_generator": "Philox4x32", "key": key, "counter": counter}
+
+    def load_state(self, state: dict):
+        if not isinstance(state, dict) or "bit_generator" not in state:
+            raise ValueError(f"not the state of a generator: {state!r}")
+        if state["bit_generator"] == "Philox4x32":
+            self._set(int(state["key"]), int(state["counter"]))
+        else:
+            self._set(seed_from(state) % 2**64, 0)
+
+    def _draw(self, kernel, shape, dtype, *arguments):
+        launch, out = self.backend.launch, self.backend.cupy.empty(shape, dtype)
+        counts = -(-out.size // self.PER_COUNT[out.dtype.name])
+        launch(kernel, counts, out, out.size, *arguments, self._state)
+        launch("philox_advance", min(counts, 1), self._state, np.uint64(counts), threads=1)
+        return out
+
+    def _set(self, key, counter):
+        self._state.set(np.array([key, counter], np.uint64))
+
+
+# --- A training step as one CUDA graph -----------------------------------------------------------
+
+
+class Captured:
+    """A training step that is run as it stands a few times, then recorded, then replayed.
+
+    A CUDA graph is the list of all kernels with the addresses they work on. Replaying it takes
+    one launch: no Python, no allocation. So everything a step reads that changes between steps
+    must be device memory (`Backend.live`, `Backend.upload`), and what the host has to do for a
+    step is registered by `Backend.host` and done before each replay. What the step returns is the
+    same memory every time: read it, or copy it, before the next call.
+
+    The memory of the recorded step comes from a pool of its own, which nobody else may reuse.
+    """
+
+    WARM_UP = 3  # calls until kernels are compiled and the pool has what a step needs
+
+    def __init__(self, backend: CudaBackend, step):
+        self.backend, self.step = backend, step
+        self.host_work = []
+        self._pool = backend.cupy.cuda.MemoryPool()
+        self._calls, self._graph, self._result = 0, None, None
+
+    def __call__(self):
+        if self._calls < self.WARM_UP:
+            self._calls += 1
+            with self._own_memory():
+                return self.step()
+        if self._graph is None:
+            self._record()
+        for work in self.host_work:
+            work()
+        self._graph.launch(self.backend.stream)
+        return self._result
+
+    def _own_memory(self):
+        allocate = functools.partial(self.backend._allocate, self._pool)
+        return self.backend.cupy.cuda.using_allocator(allocate)
+
+    def _record(self):
+        backend = self.backend
+        with self._own_memory(), _no_collector():
+            backend.captured = self
+            backend.stream.begin_capture()
+            try:
+                self._result = self.step()
+            except Exception as error:
+                with contextlib.suppress(Exception):
+                    backend.stream.end_capture()  # an aborted capture can't be ended in order
+                self.host_work = []
+                raise CaptureError(_explained(error)) from error
+            finally:
+                backend.captured = None
+            self._graph = backend.stream.end_capture()
+
+
+@contextlib.contextmanager
+def _no_collector():
+    """Python's garbage collector may free device memory, which a capture doesn't allow."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _explained(error) -> str:
+    """Which operation broke off a capture, and why."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "minigan" in Path(f.filename).parts] or list(frames)
+    last = ours[-1]
+    return (
+        f"{last.name} (line {last.lineno} of {Path(last.filename).name}) can't be part of a "
+        f"captured step: {' '.join(str(error).split())}. A step may not wait for the device "
+        "(float(), .item(), .numpy()), send host arrays to it, or multiply stacks of matrices"
+    )

@@ -1,0 +1,356 @@
+"""The CUDA backend against the CPU: values, gradients, training, capture, errors.
+
+Everything runs on the fake device of `fake_cupy.py`, whose kernels are those of kernels.cu, and
+once more on a GPU where there is one (`-m cuda`).
+"""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from checks import OPERATIONS, operands
+
+from minigan import (
+    Tensor,
+    checkpoint,
+    cpu,
+    discriminator_step,
+    generator_step,
+    losses,
+    models,
+    nn,
+    no_grad,
+    optim,
+)
+from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
+from minigan.cli import Record
+from minigan.data import Batches
+from minigan.tensor import grad, tensor
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+
+
+def close(ours, theirs, dtype="float32"):
+    scale = 1 + np.abs(theirs).max(initial=0)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+def values_and_gradients(f, arrays, device, dtype):
+    """f's value, its gradients, and the gradients of a sum of their squares, as NumPy arrays."""
+    xs = [tensor(a, device=device, dtype=dtype, requires_grad=True) for a in arrays]
+    y = f(*xs)
+    v = tensor(np.linspace(0.5, 1.5, y.size).reshape(y.shape), device=device, dtype=dtype)
+    first = grad(y, xs, cotangent=v, create_graph=True, unused="zeros")
+    plain = grad(y, xs, cotangent=v, unused="zeros")
+    total = sum(((g * g).sum() for g in first), start=(y * y).sum())
+    second = grad(total, xs, unused="zeros")
+    return [t.numpy() for t in (y, *first, *plain, *second)]
+
+
+# --- Operations and layers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_is_the_same_on_both_devices(cuda, name, dtype):
+    f, arrays = OPERATIONS[name].f, operands(name)
+    here = values_and_gradients(f, arrays, cpu, dtype)
+    there = values_and_gradients(f, arrays, cuda, dtype)
+    for a, b in zip(there, here, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        close(a, b, dtype)
+
+
+LAYERS = {
+    "linear": (lambda rng: nn.Linear(3, 2, rng=rng), (4, 3)),
+    "conv": (lambda rng: nn.Conv2d(2, 3, 4, stride=2, padding=1, rng=rng), (2, 6, 6, 2)),
+    "transposed": (
+        lambda rng: nn.ConvTranspose2d(3, 2, 4, stride=2, padding=1, rng=rng),
+        (2, 3, 3, 3),
+    ),
+    "batch norm": (lambda rng: nn.BatchNorm(3, rng=rng), (4, 2, 2, 3)),
+    "layer norm": (lambda rng: nn.LayerNorm(3, rng=rng), (4, 2, 2, 3)),
+    "instance norm": (lambda rng: nn.InstanceNorm(3, rng=rng), (4, 3, 2, 3)),
+    "spectral norm": (lambda rng: nn.SpectralNorm(nn.Linear(3, 2, rng=rng), rng=rng), (4, 3)),
+}
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_the_same_on_both_devices(cuda, name, mode):
+    make, shape = LAYERS[name]
+    here, there = make(cpu.generator(0)), make(cuda.generator(0))
+    there.load_state(here.state())
+    x = cpu.generator(1).normal(shape)
+    results = []
+    for layer, device in ((here, cpu), (there, cuda)):
+        layer.train(mode == "train")
+        parameters = layer.parameters()
+        inputs = tensor(x, device=device, requires_grad=True)
+        y = layer(inputs)
+        gradients = grad((y * y * y).sum(), [inputs, *parameters], unused="zeros")
+        buffers = [getattr(module, key) for module, key in layer.named_buffers().values()]
+        results.append([t.numpy() for t in (y, *gradients)] + [*map(device.to_numpy, buffers)])
+    for a, b in zip(*results, strict=True):
+        close(b, a)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net: optim.SGD(net, 0.1, momentum=0.9),
+        lambda net: optim.SGD(net, 0.1, momentum=0.9, nesterov=True),
+        lambda net: optim.RMSprop(net, 0.01),
+        lambda net: optim.Adam(net, optim.cosine(0.01, 5), betas=(0.5, 0.99), weight_decay=0.1),
+    ],
+    ids=["momentum", "nesterov", "rmsprop", "adamw"],
+)
+def test_an_optimiser_is_the_same_on_both_devices(cuda, make):
+    here = nn.Linear(7, 5, rng=cpu.generator(0))
+    there = nn.Linear(7, 5, rng=cuda.generator(0))
+    there.load_state(here.state())
+    ours, theirs = make(there), make(here)
+    averages = optim.EMA(there, 0.9), optim.EMA(here, 0.9)
+    for step in range(5):
+        gradients = [cpu.generator([2, step, i]).normal(p.shape) for i, p in enumerate(LINEAR)]
+        theirs.step([Tensor(g) for g in gradients])
+        ours.step([tensor(g, device=cuda) for g in gradients])
+        for average in averages:
+            average.update()
+    for mine, other in ((there, here), (averages[0].network, averages[1].network)):
+        for p, q in zip(mine.parameters(), other.parameters(), strict=True):
+            close(p.numpy(), q.numpy())
+
+
+LINEAR = (np.zeros((7, 5)), np.zeros(5))
+
+
+# --- Random numbers ------------------------------------------------------------------------------
+
+
+def test_one_seed_gives_one_stream_and_spawned_ones_differ(cuda):
+    draw = [g.normal(1000) for g in (cuda.generator(3), cuda.generator(3), cuda.generator(4))]
+    first, again, other = map(cuda.to_numpy, draw)
+    np.testing.assert_array_equal(first, again)
+    assert not np.isin(first, other).any()
+    children = [cuda.to_numpy(child.normal(1000)) for child in cuda.generator(3).spawn(2)]
+    assert not np.isin(children[0], children[1]).any() and not np.isin(children[0], first).any()
+    assert abs(first.mean()) < 0.15 and abs(first.std() - 1) < 0.1
+
+
+def test_a_stream_goes_on_from_its_state_through_json(cuda):
+    generator = cuda.generator(0)
+    generator.uniform(7)
+    state = json.loads(json.dumps(generator.state()))
+    expected = cuda.to_numpy(generator.normal((3, 5)))
+    other = cuda.generator(99)
+    other.load_state(state)
+    np.testing.assert_array_equal(cuda.to_numpy(other.normal((3, 5))), expected)
+
+
+def test_a_state_from_the_other_device_begins_a_stream_of_its_own(cuda):
+    for here, there in ((cpu, cuda), (cuda, cpu)):
+        states = [here.generator(seed).state() for seed in (0, 0, 1)]
+        draws = []
+        for state in states:
+            generator = there.generator(5)
+            generator.load_state(state)
+            draws.append(there.to_numpy(generator.normal(8)))
+        np.testing.assert_array_equal(draws[0], draws[1])
+        assert not np.array_equal(draws[0], draws[2])
+
+
+def test_integers_and_permutations(cuda):
+    drawn = cuda.to_numpy(cuda.generator(0).integers(-2, 5, (4000,)))
+    assert set(drawn.tolist()) == set(range(-2, 5)) and drawn.dtype == np.int64
+    assert sorted(cuda.to_numpy(cuda.generator(0).permutation(50)).tolist()) == list(range(50))
+
+
+# --- Training ------------------------------------------------------------------------------------
+
+
+class Game:
+    """A small DCGAN with its data on the device; the same weights and images on every device."""
+
+    def __init__(self, device, capture=False):
+        self.device = device
+        rng = device.generator(0)
+        shape = {"width": 4, "hidden": 0, "rng": rng}
+        self.G = models.dcgan_generator(latent=5, **shape)
+        self.D = models.dcgan_discriminator(**shape)
+        host = cpu.generator(0)
+        for network in (self.G, self.D):
+            for p in network.parameters():
+                p.data[...] = device.asarray(host.normal(p.shape) * 0.1)
+        self.optimizers = [optim.Adam(net, 1e-3, betas=(0.5, 0.999)) for net in (self.G, self.D)]
+        self.average = optim.EMA(self.G, 0.9)
+        images = np.random.default_rng(0).integers(0, 256, (24, 28, 28, 1)).astype(np.uint8)
+        self.batches = Batches(images, 4, 0, device)
+        self.z = Tensor(device.asarray(cpu.generator(1).normal((4, 5))))
+        self.noise = device.generator(7)
+        self.record = Record("loss_d", "loss_g", "d_real", "noise")
+        self.step = device.capture(self._step) if capture else self._step
+
+    def _step(self):
+        objective = losses.NonSaturating()
+        fake = self.G(self.z)
+        real = Tensor(self.batches.next())
+        d = discriminator_step(self.D, self.optimizers[1], objective, real, fake)
+        g = generator_step(self.D, self.optimizers[0], objective, fake)
+        self.average.update()
+        noise = Tensor(self.noise.normal(())) if self.device is not cpu else Tensor(d.loss.data)
+        self.record.add(d.loss, g.loss, d.real, noise)
+        return fake
+
+    def weights(self):
+        nets = self.G, self.D, self.average.network
+        arrays = [array for net in nets for array in net.state().values()]
+        return [self.device.to_numpy(array) for array in arrays]
+
+
+def test_training_is_the_same_on_both_devices(cuda):
+    here, there = Game(cpu), Game(cuda)
+    for _ in range(4):
+        here.step()
+        there.step()
+    np.testing.assert_allclose(there.record.rows()[:, :3], here.record.rows()[:, :3], rtol=1e-3)
+    for a, b in zip(there.weights(), here.weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=4e-3)  # Adam's first steps are signs of gradients
+
+
+def test_a_captured_step_is_the_eager_step(cuda):
+    steps = 200
+    eager, captured = Game(cuda), Game(cuda, capture=True)
+    for _ in range(steps):
+        eager.step()
+        captured.step()
+    for a, b in zip(captured.weights(), eager.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    rows, others = captured.record.rows(), eager.record.rows()
+    assert rows.shape == (steps, 4)
+    np.testing.assert_allclose(rows, others, rtol=1e-3, atol=1e-5)
+    assert len(set(rows[:, 3].tolist())) == steps, "the noise must be new at every replay"
+    assert [o.t for o in captured.optimizers] == [steps, steps] == [captured.average.t] * 2
+    assert captured.batches.step == steps
+
+
+def test_a_training_step_never_waits_for_the_device(cuda):
+    if not hasattr(cuda.xp, "synchronisations"):
+        pytest.skip("only the fake device counts")
+    for capture in (False, True):
+        game = Game(cuda, capture)
+        for _ in range(5):
+            game.step()
+        cuda.xp.reset_counts()
+        for _ in range(3):
+            game.step()
+        assert sum(cuda.xp.synchronisations.values()) == 0, cuda.xp.synchronisations
+
+
+def test_on_the_cpu_capture_is_the_step_itself():
+    def step():
+        pass
+
+    assert cpu.capture(step) is step
+
+
+@pytest.mark.parametrize(
+    ("step", "names"),
+    [
+        (lambda x: x.sum().item(), "item"),
+        (lambda x: float((x * 2).sum()), "item|float"),
+        (lambda x: x * tensor(np.ones(3, np.float32), device="cuda"), "asarray|tensor"),
+        (
+            lambda x: tensor(np.ones((2, 3, 3), "f"), device=cpu) and x.reshape(1, 1, 3).numpy(),
+            "numpy",
+        ),
+    ],
+    ids=["item", "float", "upload", "numpy"],
+)
+def test_what_cannot_be_captured_is_named(cuda, step, names):
+    x = tensor(np.ones(3, np.float32), device=cuda)
+    captured = cuda.capture(lambda: step(x))
+    for _ in range(3):
+        captured()
+    with pytest.raises(CaptureError, match=names):
+        captured()
+    assert cuda.captured is None
+
+
+def test_the_log_keeps_every_row_beyond_its_ring(cuda):
+    log = cuda.log(2)
+    type(log).CAPACITY, before = 8, type(log).CAPACITY
+    try:
+        log = cuda.log(2)
+        for i in range(21):
+            log.append([cuda.asarray(np.float32(i)), cuda.asarray(np.float32(-i))])
+            assert len(log) == i + 1
+        rows = log.drain()
+    finally:
+        type(log).CAPACITY = before
+    assert rows.tolist() == [[i, -i] for i in range(21)] and len(log) == 0
+
+
+# --- Data, checkpoints ---------------------------------------------------------------------------
+
+
+def test_batches_are_the_same_on_both_devices(cuda):
+    images = np.random.default_rng(0).integers(0, 256, (10, 4, 3, 2)).astype(np.uint8)
+    here, there = (Batches(images, 3, 5, device) for device in (cpu, cuda))
+    for step in range(7):
+        expected = here.at(step)
+        np.testing.assert_allclose(cuda.to_numpy(there.at(step)), expected, atol=1e-6)
+        np.testing.assert_allclose(cuda.to_numpy(there.next()), expected, atol=1e-6)
+
+
+def test_a_checkpoint_moves_between_devices(cuda, tmp_path):
+    path = tmp_path / "game.safetensors"
+    for here, there in ((cpu, cuda), (cuda, cpu)):
+        game, other = Game(here), Game(there)
+        game.step()
+        parts = [
+            {"G": g.G, "D": g.D, "opt": g.optimizers[0], "ema": g.average, "record": g.record}
+            for g in (game, other)
+        ]
+        checkpoint.save(path, parts[0])
+        checkpoint.load(path, parts[1])
+        for a, b in zip(game.weights(), other.weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert other.optimizers[0].t == 1
+        np.testing.assert_array_equal(game.record.rows(), other.record.rows())
+        other.step()
+
+
+# --- Mistakes ------------------------------------------------------------------------------------
+
+
+def test_devices_do_not_mix(cuda):
+    a, b = tensor([1.0, 2.0]), tensor([1.0, 2.0], device=cuda)
+    with pytest.raises(DeviceError, match=r"add: one operand is on cpu, one on cuda"):
+        a + b
+    assert backend_of(b.data) is cuda is get_backend("cuda")
+
+
+def test_a_column_order_geometry_survives(cuda):
+    """What CuPy's views may look like: strided, transposed, repeated."""
+    x = cpu.generator(0).normal((4, 6, 6, 2))
+    window = Window((3, 2), (2, 3), (1, 0), (6, 6), (3, 2))
+    expected = cpu.columns(4, window, 2, x.dtype)
+    cpu.im2col(x, window, expected)
+    turned = cuda.asarray(np.ascontiguousarray(x.transpose(3, 2, 1, 0))).transpose(3, 2, 1, 0)
+    columns = cuda.columns(4, window, 2, x.dtype)
+    cuda.im2col(turned, window, columns)
+    np.testing.assert_array_equal(cuda.to_numpy(columns), expected)
+    product = cuda.matmul(cuda.asarray(x[:, :, 0, 0]), cuda.asarray(x[:, :, 1, 1]).T)
+    close(cuda.to_numpy(product), x[:, :, 0, 0] @ x[:, :, 1, 1].T)
+
+
+def test_out_of_memory_says_how_much_was_asked_for(cuda):
+    if not hasattr(cuda.xp, "hardware"):
+        pytest.skip("a real GPU is not filled for this")
+    with no_grad(), pytest.raises(DeviceError) as caught:
+        cuda.xp.empty(1 << 60, "uint8")
+    assert re.search(
+        r"out of device memory: [\d,]+ MB asked for, .* lower --batch", str(caught.value)
+    )
