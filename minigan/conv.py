@@ -151,11 +151,14 @@ def _conv_transpose_array(backend, y, w, bias, window: Window):
 def _filter_grad_array(backend, x, y, window: Window):
     channels, filters = x.shape[3], y.shape[3]
     taps = window.kernel[0] * window.kernel[1] * channels
-    total = backend.xp.zeros((taps, filters), x.dtype)
+    total = None
     for chunk in backend.chunks(len(x), window, channels, x.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
         backend.im2col(x[chunk], window, columns)
-        total += backend.matmul(columns.reshape(-1, taps).T, y[chunk].reshape(-1, filters))
+        part = backend.matmul(columns.reshape(-1, taps).T, y[chunk].reshape(-1, filters))
+        total = part if total is None else total + part
+    if total is None:  # no images
+        total = backend.xp.zeros((taps, filters), x.dtype)
     return total.reshape(*window.kernel, channels, filters)
 
 

@@ -97,17 +97,13 @@ def tanh(x):
 
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ), accurate and without overflow for any x."""
-    xp = x.backend.xp
-    # No exponent is positive: e^min(x, 0) / (1 + e^−|x|) is the same for either sign of x.
-    data = xp.exp(xp.minimum(x.data, 0)) / (1 + xp.exp(-xp.abs(x.data)))
+    data = x.backend.sigmoid(x.data)
     return record(data, (x, lambda g, y: mul(g, mul(y, sub(1.0, y)))), keep=True)
 
 
 def softplus(x):
-    """ln(1 + eˣ) = −ln σ(−x), computed as max(x, 0) + ln(1 + e^−|x|), exact for any logit."""
-    xp = x.backend.xp
-    data = xp.maximum(x.data, 0) + xp.log1p(xp.exp(-xp.abs(x.data)))
-    return record(data, (x, lambda g: mul(g, sigmoid(x))))
+    """ln(1 + eˣ) = −ln σ(−x), exact for any logit."""
+    return record(x.backend.softplus(x.data), (x, lambda g: mul(g, sigmoid(x))))
 
 
 def relu(x):
@@ -357,7 +353,7 @@ class _NormalizeVJP:
     def scale(self, g, shared):
         if is_recording():
             return mul(g, shared[0])
-        return Tensor(shared[1] * (self.variance + self.eps) ** -0.5)
+        return Tensor(g.backend.normalize_scale_grad(shared, self.variance, self.eps))
 
     def shift(self, g, shared):
         return g if is_recording() else Tensor(shared[0])

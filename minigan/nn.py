@@ -447,13 +447,12 @@ class BatchNorm(_Norm):
             raise ShapeError(f"BatchNorm: one value per channel, shape {x.shape}, has no variance")
         axes = tuple(range(x.ndim - 1))
         y, mean, variance = F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
-        self._average(self.running_mean, mean)
-        self._average(self.running_variance, variance * (count / (count - 1)))
+        # In place, because a replayed step knows arrays by their address; and by the unbiased
+        # variance, which is what the next batch will have on average.
+        track, momentum = x.backend.track, self.momentum
+        track(self.running_mean, mean, momentum)
+        track(self.running_variance, variance, momentum, count / (count - 1))
         return y
-
-    def _average(self, running, new):
-        running *= 1 - self.momentum  # in place: a replayed step knows arrays by their address
-        running += new.reshape(-1) * self.momentum
 
 
 class LayerNorm(_Norm):

@@ -21,11 +21,13 @@ from minigan.tensor import Tensor, grad, tensor
 # `minigan.tensor` as an attribute is the function of that name, not the module.
 ops = importlib.import_module("minigan.tensor")
 
+
 def gpu_is_there() -> bool:
     """Whether this machine has CuPy and a GPU."""
-    return importlib.util.find_spec("cupy") is not None and importlib.import_module(
-        "cupy"
-    ).is_available()
+    return (
+        importlib.util.find_spec("cupy") is not None
+        and importlib.import_module("cupy").is_available()
+    )
 
 
 # --- Gradients -----------------------------------------------------------------------------------

@@ -36,7 +36,10 @@ inline void __syncthreads()
 
 /* --- Functions that CUDA has and C++ has not -------------------------------------------------- */
 
+using std::exp;
+using std::fabs;
 using std::log;
+using std::log1p;
 using std::nextafter;
 using std::sqrt;
 

@@ -158,7 +158,7 @@ class Kernel:
         """Runs the kernel. TypeError or ValueError if its signature wants other arguments.
 
         grid, block: one to three sizes. args: for each pointer a C-contiguous array of its dtype,
-        or None or 0 for null; for each number a NumPy scalar of exactly its type.
+        or None, 0 or np.uint64(0) for null; for each number a NumPy scalar of exactly its type.
         """
         grid, block = self._sizes("grid", grid), self._sizes("block", block)
         if any(n > most for n, most in zip(grid, MOST_BLOCKS, strict=True)):
@@ -186,7 +186,7 @@ class Kernel:
             if not isinstance(argument, np.generic) or argument.dtype != parameter.dtype:
                 raise TypeError(f"{place} wants a {parameter.dtype}, got {_describe(argument)}")
             return np.array(argument)
-        if argument is None or (type(argument) is int and argument == 0):
+        if argument is None or (type(argument) in (int, np.uint64) and argument == 0):
             return np.zeros((), np.uintp)
         if not isinstance(argument, np.ndarray) or argument.dtype != parameter.dtype:
             raise TypeError(

@@ -549,16 +549,16 @@ class Array:
         out[...] = values
         return out
 
-    def set(self, values, stream=None):
-        if not isinstance(values, np.ndarray):
+    def set(self, arr, stream=None):
+        if not isinstance(arr, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
-        if values.shape != self.shape or values.dtype != self.dtype:
-            raise ValueError(f"set: {values.dtype} {values.shape} for {self.dtype} {self.shape}")
+        if arr.shape != self.shape or arr.dtype != self.dtype:
+            raise ValueError(f"set: {arr.dtype} {arr.shape} for {self.dtype} {self.shape}")
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
         self.machine.refuse_capture()
         self.machine.transfers["set"] += 1
-        self._hidden[...] = values
+        self._hidden[...] = arr
 
     def item(self):
         if self.size != 1:
@@ -926,17 +926,27 @@ class Kernel:
         if shared_mem:
             raise NotImplementedError("the fake has no dynamic shared memory")
         _check_grid(grid, block)
-        hidden = [self._argument(value) for value in args]
+        parameters = self._launch.parameters
+        if len(args) != len(parameters):
+            raise TypeError(f"{self.name}: {len(args)} arguments for {len(parameters)} parameters")
+        hidden = list(map(self._argument, parameters, args))
         self.machine.launch(self.name, lambda: self._launch(grid, block, hidden), args)
 
-    def _argument(self, value):
-        """A kernel takes bits, not values: what has no exact C type would be misread in silence."""
-        if value is None or (type(value) is int and value == 0) or isinstance(value, np.generic):
-            return value
+    def _argument(self, parameter, value):
+        """A kernel takes bits, not values: what has no exact C type would be misread in silence.
+
+        None is no null pointer to CuPy: the launch would read from address 0. Eight bytes of
+        zeros are.
+        """
+        if type(value) is int and value == 0 and parameter.pointer:
+            return 0
+        if isinstance(value, np.generic):
+            null = parameter.pointer and value.itemsize == 8 and value == 0
+            return 0 if null else value
         if not isinstance(value, self.machine.Array):
             raise TypeError(
-                f"{self.name}: Unsupported type {type(value)}: pass an array of the device, None, "
-                "or a NumPy scalar of the parameter's own type, np.int32(…)"
+                f"{self.name}: Unsupported type {type(value)}: pass an array of the device, 0 for "
+                "a null pointer, or a NumPy scalar of the parameter's own type, np.int32(…)"
             )
         if not value.flags.c_contiguous:
             raise ValueError(f"{self.name}: an array of strides {value.strides} is not contiguous")
@@ -1070,7 +1080,8 @@ class FakeCupy(types.ModuleType):
             array = self.stack(obj).astype(dtype or obj[0].dtype, copy=False)
         else:
             array = self.machine.send(obj, "array", dtype)
-        return array.reshape((1,) * (ndmin - array.ndim) + array.shape)
+        missing = ndmin - array.ndim
+        return array.reshape((1,) * missing + array.shape) if missing > 0 else array
 
     def asarray(self, a, dtype=None, order=None, *, copy=None, blocking=False):
         if isinstance(a, Array) or _holds_arrays(a):

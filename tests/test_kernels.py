@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 SOURCE = cuda_shim.read_source()
 DTYPES = [np.float32, np.float64]
 KERNELS = [
-    *("im2col", "col2im", "rectify", "rectify_grad"),
+    *("im2col", "col2im", "rectify", "rectify_grad", "sigmoid", "softplus"),
     *("moments_partial", "moments_combine", "normalize"),
-    *("normalize_sums", "sum_slices", "normalize_grad"),
+    *("normalize_sums", "sum_slices", "normalize_grad", "normalize_scale_grad", "track"),
     *("sgd", "rmsprop", "adam", "ema", "set_live"),
     *("philox_uniform", "philox_normal", "philox_integers", "philox_advance"),
     *("gather_images", "append_row"),
@@ -64,6 +64,7 @@ def compiled(nvrtc, source, dtype, architecture, result="CUBIN"):
     options = [
         f"--gpu-architecture={architecture}",
         f"-DREAL={cuda_shim.REALS[np.dtype(dtype).name]}",
+        "-std=c++14",  # the oldest C++ that the kernels are to be compiled as
     ]
     options = [option.encode() for option in options]
     arguments = (ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None)
@@ -302,6 +303,35 @@ def normalisations(draw):
     """((A, B, C), slices): fewer slices than rows, as many, and more."""
     sizes = draw(st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 5)))
     return sizes, draw(st.integers(1, 12) | st.just(50))
+
+
+@runs
+@both_dtypes
+def test_sigmoid_and_softplus(dtype):
+    """Against Python's own functions, far out too, where e^x overflows and 1 + e^x rounds to 1."""
+    x = np.array([-800, -80, -20, -1.5, -1e-9, 0, 1e-9, 0.5, 3, 20, 80, 800, np.nan], dtype)
+    with np.errstate(under="ignore"):
+        expected = [
+            [math.exp(v) / (1 + math.exp(v)) if v < 0 else 1 / (1 + math.exp(-v)) for v in x],
+            [max(v, 0.0) + math.log1p(math.exp(-abs(v))) for v in x.tolist()],
+        ]
+    for kernel, values in zip(("sigmoid", "softplus"), expected, strict=True):
+        y = np.empty_like(x)
+        launch(kernel, dtype, x, y, len(x), grid=2, block=3)
+        tiny = np.finfo(dtype).tiny
+        np.testing.assert_allclose(y, values, rtol=8 * np.finfo(dtype).eps, atol=tiny)
+
+
+@runs
+@both_dtypes
+def test_track_and_the_gradient_in_the_scale(dtype):
+    running, x = normals(0, dtype, 11), normals(1, dtype, 11)
+    expected = 0.75 * running + 0.25 * 1.5 * x
+    launch("track", dtype, running, x, 0.25, 1.5, 11, grid=2, block=2)
+    np.testing.assert_allclose(running, expected, rtol=1e-5)
+    variance, out = np.abs(normals(2, dtype, 11)), np.empty(11, dtype)
+    launch("normalize_scale_grad", dtype, x, variance, out, 0.1, 11, grid=2, block=2)
+    np.testing.assert_allclose(out, x / np.sqrt(variance + 0.1), rtol=1e-5)
 
 
 def run_moments(x, slices, how):
@@ -843,10 +873,10 @@ def test_the_shim_names_what_it_does_not_know():
 
 
 @runs
-def test_null_is_given_as_none_or_zero():
+def test_null_is_none_or_zero():
     kernel = cuda_shim.kernel("normalize", "float64")
     x, ones = np.ones((1, 2, 3)), np.ones((1, 3))
-    for null in (None, 0):
+    for null in (None, 0, np.uint64(0)):
         y = np.empty_like(x)
         sizes = np.float64(0), *map(np.int64, x.shape)
         kernel((1,), (8,), (x, 0 * ones, ones, null, null, y, *sizes))

@@ -242,6 +242,14 @@ class Backend:
         unit -= 1
         return unit
 
+    def sigmoid(self, x):
+        """1 / (1 + e⁻ˣ). No exponent is positive: e^min(x, 0) / (1 + e^−|x|) is the same."""
+        return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+
+    def softplus(self, x):
+        """ln(1 + eˣ) as max(x, 0) + ln(1 + e^−|x|), exact for any x."""
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
     def rectify(self, x, slope):
         """x where x > 0, slope · x elsewhere."""
         if not slope:
@@ -281,6 +289,10 @@ class Backend:
         """Σ g and Σ g (x − μ) over `axes`."""
         return self.sum(g, axes, True), self.sum(g * kept, axes, True)
 
+    def normalize_scale_grad(self, sums, variance, eps):
+        """The gradient in γ, Σ g x̂."""
+        return sums[1] / np.sqrt(variance + eps)
+
     def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
         """The gradient in x, γ r (g − mean g − (x − μ) r² mean(g (x − μ))), r = 1/√(σ² + ε)."""
         share = 1 / _count(g.shape, axes)
@@ -305,6 +317,11 @@ class Backend:
         """a ← a + (1 − b) (θ − a), in place; live[0] is 1 − b."""
         for block in self.blocks(len(average)):
             average[block] += live[0] * (source[block] - average[block])
+
+    def track(self, running, x, momentum, factor=1.0):
+        """running ← (1 − momentum) running + momentum · factor · x, in place."""
+        running *= 1 - momentum
+        running += x.reshape(-1) * (momentum * factor)
 
     def blocks(self, size):
         """Slices that cover range(size), each small enough for an optimiser's cache."""

@@ -226,6 +226,17 @@ class CudaBackend(Backend):
         self.launch("gather_images", out.size, images, index, out, size, out.size)
         return out
 
+    def sigmoid(self, x):
+        return self._elementwise("sigmoid", x)
+
+    def softplus(self, x):
+        return self._elementwise("softplus", x)
+
+    def _elementwise(self, kernel, x):
+        x, y = self._dense(x), self.cupy.empty(x.shape, x.dtype)
+        self.launch(kernel, x.size, x, y, x.size)
+        return y
+
     def rectify(self, x, slope):
         x = self._dense(x)
         y = self.cupy.empty(x.shape, x.dtype)
@@ -264,6 +275,12 @@ class CudaBackend(Backend):
             self.launch("sum_slices", a * c, part, total, a * c, np.int32(slices))
         return tuple(sums)
 
+    def normalize_scale_grad(self, sums, variance, eps):
+        out = self.cupy.empty(variance.shape, variance.dtype)
+        real = out.dtype.type
+        self.launch("normalize_scale_grad", out.size, sums[1], variance, out, real(eps), out.size)
+        return out
+
     def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
         if not _per_channel(scale):
             g = g * scale
@@ -297,6 +314,11 @@ class CudaBackend(Backend):
 
     def average(self, average, source, live):
         self.launch("ema", average.size, average, source, live.array(average.dtype), average.size)
+
+    def track(self, running, x, momentum, factor=1.0):
+        real = running.dtype.type
+        arguments = running, x, real(momentum), real(factor), running.size
+        self.launch("track", running.size, *arguments)
 
     # --- Steps that are replayed ---
 

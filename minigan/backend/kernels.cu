@@ -108,6 +108,23 @@ extern "C" __global__ void rectify_grad(
     }
 }
 
+/* y[i] = σ(x[i]) = 1 / (1 + e⁻ˣ) = e^min(x, 0) / (1 + e^−|x|), where no exponent is positive. */
+extern "C" __global__ void sigmoid(const real* x, real* y, long long n)
+{
+    for (long long i = first_index(); i < n; i += index_step()) {
+        const real small = exp(-fabs(x[i]));
+        y[i] = (x[i] < 0 ? small : real(1)) / (1 + small);
+    }
+}
+
+/* y[i] = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). */
+extern "C" __global__ void softplus(const real* x, real* y, long long n)
+{
+    for (long long i = first_index(); i < n; i += index_step()) {
+        y[i] = (x[i] < 0 ? real(0) : x[i]) + log1p(exp(-fabs(x[i])));
+    }
+}
+
 /* --- Normalisation ---------------------------------------------------------------------------- */
 
 /* One view serves all norms: x[a, b, c] with a < A, b < B, c < C and statistics over b. Batch norm
@@ -260,6 +277,24 @@ extern "C" __global__ void normalize_grad(
     }
 }
 
+/* The gradient in γ: out[i] = sum_gx[i] / √(variance[i] + ε), for each i = (a, c). */
+extern "C" __global__ void normalize_scale_grad(
+    const real* sum_gx, const real* variance, real* out, real eps, long long n)
+{
+    for (long long i = first_index(); i < n; i += index_step()) {
+        out[i] = sum_gx[i] * rsqrt(variance[i] + eps);
+    }
+}
+
+/* running[i] ← (1 − momentum) running[i] + momentum · factor · x[i]. */
+extern "C" __global__ void track(
+    real* running, const real* x, real momentum, real factor, long long n)
+{
+    for (long long i = first_index(); i < n; i += index_step()) {
+        running[i] += momentum * (factor * x[i] - running[i]);
+    }
+}
+
 /* --- Optimisers ------------------------------------------------------------------------------- */
 
 /* One kernel reads and writes each number once, where the formulas of optim.py, an operation at a
@@ -377,14 +412,14 @@ const int PER_BLOCK = 16 / sizeof(real);
 __device__ void unit_numbers(const unsigned int* word, float* u)
 {
     for (int i = 0; i < 4; ++i) {
-        u[i] = (word[i] >> 8) * 0x1p-24f;
+        u[i] = (word[i] >> 8) / 16777216.0f;
     }
 }
 
 __device__ void unit_numbers(const unsigned int* word, double* u)
 {
     for (int i = 0; i < 2; ++i) {
-        u[i] = (word_pair(word, i) >> 11) * 0x1p-53;
+        u[i] = (word_pair(word, i) >> 11) / 9007199254740992.0;
     }
 }
 
