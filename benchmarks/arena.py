@@ -7,17 +7,21 @@ its pipe. What else the machine does then hits all contestants alike, and a rati
 the same round is steadier than either of the times.
 
 The same file is the worker's program (`python arena.py '<contestant>'`). Both sides speak in
-lines of JSON: the parent sends {"seconds": …} for a turn and closes the pipe to end.
+lines of JSON: the parent sends {"prepare": true}, then {"seconds": …} for a turn, and closes the
+pipe to end. Libraries are loaded before the first line, so workers may do that side by side; what
+follows, they do one after the other, since some libraries time their own algorithms in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import NamedTuple
 
@@ -55,9 +59,10 @@ class Worker:
 
     `facts` is what it told about itself when it was ready: version, threads, the environment it
     got, its first losses, and its memory once the library was loaded and the networks were made.
+    With ready=False it only loads its library, until somebody calls `make_ready`.
     """
 
-    def __init__(self, contestant: Contestant, environment: dict):
+    def __init__(self, contestant: Contestant, environment: dict, ready=True):
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the worker)
         self._process = subprocess.Popen(
             [sys.executable, __file__, json.dumps(contestant)],
@@ -67,11 +72,23 @@ class Worker:
             stderr=self._errors,
             text=True,
         )
+        if ready:
+            self.make_ready()
+
+    def make_ready(self, patience=None):
+        """Waits for its first losses and warm steps, at most `patience` seconds."""
+        late = threading.Timer(patience or 0, self._process.kill)
+        if patience:
+            late.start()
         try:
-            self.facts = self._read()
-        except Absent:
+            self.facts = self._ask({"prepare": True})
+        except Absent as error:
             self.close()
+            if patience and late.finished.is_set():
+                raise Absent(f"not ready after {patience} seconds") from error
             raise
+        finally:
+            late.cancel()
 
     def turn(self, seconds: float) -> Turn:
         """Untimed steps, to have caches and threads back, then steps for about `seconds`."""
@@ -81,15 +98,21 @@ class Worker:
         """Its resident memory in MB, now and at the peak, interpreter and libraries included."""
         return tuple(self._ask({"memory": True})["memory"])
 
+    def device_memory(self) -> dict:
+        """MB of a GPU's memory; see the engines."""
+        return self._ask({"device_memory": True})
+
     def close(self):
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()
 
     def _ask(self, request: dict) -> dict:
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # reading its answer will say why
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
         return self._read()
 
     def _read(self) -> dict:
@@ -105,13 +128,13 @@ class Worker:
         return answer
 
 
-def play(workers: dict, rounds: int, seconds: float, progress=lambda: None) -> dict:
+def play(workers: dict, rounds: int, seconds: float, progress=lambda: None, rest=REST) -> dict:
     """`rounds` rounds in which every worker has one turn; the turns by the workers' names."""
     turns = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
             turns[name].append(worker.turn(seconds))
-            time.sleep(REST)
+            time.sleep(rest)
         progress()
     return turns
 
@@ -126,6 +149,9 @@ def serve(contestant: Contestant, requests, answers):
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
+    with contextlib.suppress(Exception):  # whatever it is, it will come again
+        load(contestant)
+    requests.readline()
     try:
         engine, step, facts = prepare(contestant)
     except ImportError as error:
@@ -137,15 +163,22 @@ def serve(contestant: Contestant, requests, answers):
         request = json.loads(line)
         if "seconds" in request:
             answer(take_turn(engine, step, request["seconds"])._asdict())
+        elif "device_memory" in request:
+            answer(engine.device_memory(step))
         else:
             answer({"memory": memory()})
     return None
 
 
-def prepare(contestant: Contestant):
-    """Loads the engine, makes the step and runs it until it is warm."""
+def load(contestant: Contestant):
+    """The engine's module, once its number of threads is set."""
     _set_threads(contestant)
-    engine = importlib.import_module(f"engines.{contestant.module}")
+    return importlib.import_module(f"engines.{contestant.module}")
+
+
+def prepare(contestant: Contestant):
+    """Makes the step and runs it until it is warm."""
+    engine = load(contestant)
     step = getattr(engine, contestant.function)(contestant.task, **contestant.options)
     facts = {
         "version": engine.version(),
@@ -154,8 +187,10 @@ def prepare(contestant: Contestant):
         "loaded_mb": memory()[0],
         "losses": [engine.value(loss) for loss in step()],
     }
-    for _ in range(4):  # a compiler may compile again when it meets the second step
-        wait_for(engine, step())
+    for warm in range(4):  # a compiler may compile again when it meets the second step
+        if contestant.task.device == "cuda" and warm == 2:  # graphs are recorded after this
+            engine.forget_device_memory()
+        facts["warm_losses"] = [engine.value(loss) for loss in step()]
     return engine, step, facts
 
 

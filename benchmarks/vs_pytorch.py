@@ -1,7 +1,8 @@
-"""How fast is a training step, against PyTorch and others, on this machine's CPU?
+"""How fast is a training step, against PyTorch and others, on this machine's CPU or its GPU?
 
-    python benchmarks/vs_pytorch.py            under ten minutes; writes to runs/benchmarks
-    python benchmarks/vs_pytorch.py --quick    seconds: does it run, and do results agree?
+    python benchmarks/vs_pytorch.py                  under ten minutes; writes to runs/benchmarks
+    python benchmarks/vs_pytorch.py --quick          seconds: does it run, and do results agree?
+    python benchmarks/vs_pytorch.py --device cuda    some three minutes; --precision tf32
 
 Three tasks: DCGAN for 28x28 images (one step of D on real and generated images, then one of G),
 a GAN of two small MLPs in one dimension, and a step of a WGAN-GP critic, which needs second
@@ -18,6 +19,12 @@ of a step at that rate are the floor: no engine can be faster, whatever it does 
 
 Memory is a process's peak, so the interpreter and the libraries count; "loaded" is what it had
 before the first step. What isn't installed is listed as absent: pip install -e '.[bench]'.
+
+With --device cuda the task is DCGAN at two batch sizes, minigan's step as it is and captured,
+against PyTorch's in all its forms, all in one precision. A turn ends when the device has done all
+its work. A large copy gives the memory's rate beside the product's, and a second floor. Whether
+results agree is asked of the losses of the first step and of the fifth, when graphs replay.
+Memory is the device's: PyTorch's tensors at their peak, and all that minigan's pools hold.
 """
 
 from __future__ import annotations
@@ -30,7 +37,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from arena import Contestant, Worker, play
+from arena import REST, Contestant, Worker, play
+from cuda_timing import gpu_facts, open_gpu, print_gpu
 from engines import (
     BASELINE,
     ENGINES,
@@ -40,6 +48,8 @@ from engines import (
     TASKS,
     Absent,
     Task,
+    engines_for,
+    gpu_tasks,
     reason_to_skip,
 )
 from matplotlib.figure import Figure
@@ -51,16 +61,31 @@ from minigan import plots
 
 OURS, BEST_EAGER = "minigan", "PyTorch best eager"
 PYTORCH = (BASELINE, BEST_EAGER, "torch.compile")
-PEAK = "matrix peak"
+PEAK, COPY = "matrix peak", "memory peak"
 PEAK_SIZE, QUICK_PEAK_SIZE = 2048, 128  # rows of the product that measures it
+GPU_PEAK_SIZE, COPY_SIZE = 8192, 1024  # rows; MiB of the copy
 LOSS_TOLERANCE = 1e-3  # of first losses; G's comes after an update of D
+
+# On a GPU: of the first losses, whose products may be rounded to 10 bits; by the fifth step Adam,
+# whose first updates are little more than signs, has made more of any difference.
+GPU_TOLERANCES = {
+    "float32": {"losses": LOSS_TOLERANCE, "warm_losses": 1e-2},
+    "tf32": {"losses": 1e-2, "warm_losses": 5e-2},
+}
+PATIENCE = 120  # seconds for a GPU's contestant to compile and warm up
 
 
 def main():
     p = parser(__doc__.splitlines()[0])
-    p.add_argument("--rounds", type=int, default=16, help="turns of every engine, per task")
+    p.add_argument("--rounds", type=int, help="turns of every engine, per task; 16, or 12 on cuda")
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    p.add_argument("--precision", choices=("float32", "tf32"), default="float32", help="on cuda")
     args = p.parse_args()
-    rounds, seconds = (2, 0.02) if args.quick else (args.rounds, 0.3)
+    if args.device == "cuda":
+        return on_gpu(args)
+    if args.precision != "float32":
+        p.error(f"--precision {args.precision}: only --device cuda has it")
+    rounds, seconds = (2, 0.02) if args.quick else (args.rounds or 16, 0.3)
     facts = machine()
     print_machine(facts)
     parity = check_parity(args.quick)
@@ -75,7 +100,34 @@ def main():
     print_bars(bars)
     settings = {"quick": args.quick, "rounds": rounds, "seconds_per_turn": seconds}
     record = {"machine": facts, "settings": settings, "parity": parity, "tasks": results}
-    save(args.out, "vs_pytorch", record | {"bars": [b.as_dict() for b in bars]}, picture(results))
+    figure = picture(results, "on the CPU")
+    save(args.out, "vs_pytorch", record | {"bars": [b.as_dict() for b in bars]}, figure)
+    return 0
+
+
+def on_gpu(args) -> int:
+    """The contest on the GPU; the exit status, 1 if the engines' losses disagree."""
+    facts = machine() | {"gpu": gpu_facts(open_gpu(args.precision))}
+    print_machine(facts)
+    print_gpu(facts["gpu"])
+    rounds, seconds = (2, 0.02) if args.quick else (args.rounds or 12, 0.2)
+    results, differences = {}, []
+    for name, task in gpu_tasks(args.quick, args.precision).items():
+        title, threads = f"{name}, {args.precision}", all_threads()
+        found = contest(title, task, threads, rounds, seconds)
+        results[name] = {str(threads): found | {"title": title}}
+        differences += differing_losses(title, found["engines"], GPU_TOLERANCES[args.precision])
+        print_contest(title, found)
+    bars = [] if args.quick else judge_gpu(results)
+    print_bars(bars)
+    settings = {"quick": args.quick, "rounds": rounds, "seconds_per_turn": seconds}
+    settings |= {"device": args.device, "precision": args.precision}
+    record = {"machine": facts, "settings": settings, "tasks": results}
+    record |= {"differences": differences, "bars": [b.as_dict() for b in bars]}
+    figure = picture(results, f"on {facts['gpu']['gpu']}, products in {args.precision}")
+    save(args.out, f"vs_pytorch_cuda_{args.precision}", record, figure)
+    print(*differences, sep="\n", end="\n" * bool(differences), file=sys.stderr)
+    return 1 if differences else 0
 
 
 def titled(task: str, threads: int) -> str:
@@ -120,60 +172,86 @@ def check_losses(title, engines: dict):
             )
 
 
+def differing_losses(title, engines: dict, tolerances: dict) -> list[str]:
+    """A line for every engine whose losses are not minigan's. Times are printed all the same."""
+    return [
+        f"{title}: {name}'s {key} are {row[key]}, minigan's {engines[OURS][key]}"
+        for key, tolerance in tolerances.items()
+        for name, row in engines.items()
+        if "absent" not in row
+        and not np.allclose(row[key], engines[OURS][key], rtol=tolerance, atol=tolerance)
+    ]
+
+
 # --- The contest ---------------------------------------------------------------------------------
 
 
 def contest(title, task: Task, threads, rounds, seconds) -> dict:
     """All engines at one task with one number of threads; for DCGAN, the matrix peak among them."""
     start, cpu_before = time.perf_counter(), cpu_seconds()
+    engines = engines_for(task)
     workers, absent = enlist(title, task, threads)
     try:
         with tqdm(total=rounds, desc=title, unit="round") as bar:
-            turns = play(workers, rounds, seconds, bar.update)
-        rows = {name: row_of(name, workers[name], turns) for name in workers if name != PEAK}
+            rest = 0 if task.device == "cuda" else REST  # nobody spins on a GPU
+            turns = play(workers, rounds, seconds, bar.update, rest)
+        rows = {name: row_of(name, worker, turns) for name, worker in workers.items()}
+        for name in rows if task.device == "cuda" else ():
+            rows[name] |= on_device(workers[name])
     finally:
         for worker in workers.values():
             worker.close()
     everyone, own = np.subtract(cpu_seconds(), cpu_before)
     found = {
-        "engines": {n: rows.get(n) or {"absent": absent[n]} for n in ENGINES},
+        "engines": {n: rows.get(n) or {"absent": absent[n]} for n in engines},
         "cpus_used_by_others": float(everyone - own) / (time.perf_counter() - start),
     }
     if task.function == "dcgan":
-        flops = flops_of_dcgan_step(task)
-        fastest = min(turn.seconds / turn.steps for turn in turns[PEAK])
-        peak = 2 * peak_size(task) ** 3 / fastest
-        found |= {"flops": flops, "peak_gflops": peak / 1e9, "floor_ms": flops / peak * 1e3}
-        for row in rows.values():
-            row["share_of_peak"] = found["floor_ms"] / row["ms"]
+        found |= floors(task, turns)
+        for row in found["engines"].values():
+            if "absent" not in row:
+                row |= shares(row["ms"], found)
     return found
+
+
+def floors(task: Task, turns: dict) -> dict:
+    """The step's products at the rate of one large one; on a GPU, its bytes at a copy's rate."""
+    fastest = {n: min(t.seconds / t.steps for t in turns[n]) for n in (PEAK, COPY) if n in turns}
+    flops, peak = flops_of_dcgan_step(task), 2 * peak_size(task) ** 3 / fastest[PEAK]
+    found = {"flops": flops, "peak_gflops": peak / 1e9, "floor_ms": flops / peak * 1e3}
+    if COPY in fastest:
+        moved, rate = bytes_of_dcgan_step(task), 2 * copy_size(task) * 2**20 / fastest[COPY]
+        found |= {"bytes": moved, "peak_gb_per_s": rate / 1e9, "bytes_floor_ms": moved / rate * 1e3}
+    return found
+
+
+def shares(ms, found: dict) -> dict:
+    shares = {"share_of_peak": found["floor_ms"] / ms}
+    if "bytes_floor_ms" in found:
+        shares["share_of_bandwidth"] = found["bytes_floor_ms"] / ms
+    return shares
+
+
+def on_device(worker: Worker) -> dict:
+    """What is reported of an engine on a GPU beside its times."""
+    memory = worker.device_memory()
+    return {
+        "warm_losses": worker.facts["warm_losses"],
+        "device_peak_mb": memory["peak_mb"],
+        "device_held_mb": memory["held_mb"],
+    }
 
 
 def enlist(title, task: Task, threads):
     """A started worker for each engine that can take part, and the reasons of the others."""
     workers, absent = {}, {}
-    environment = clean_environment(threads)
-    for name, engine in tqdm(ENGINES.items(), desc=f"{title}: starting", leave=False):
-        try:
-            if reason := reason_to_skip(name, task):
-                raise Absent(reason)
-            contestant = Contestant(engine.module, task.function, engine.options, task, threads)
-            workers[name] = Worker(contestant, environment)
-        except Absent as error:
-            if name == OURS:
-                raise SystemExit(f"{title}: minigan itself failed: {error}") from error
-            absent[name] = str(error)
-    if task.function == "dcgan":
-        product = Task("product", batch=1, width=peak_size(task))
-        contestant = Contestant("matrix_peak", "product", {}, product, threads)
-        workers[PEAK] = Worker(contestant, environment)
-    return workers, absent
-
-
-def peak_size(task: Task) -> int:
-    return PEAK_SIZE if task == TASKS["DCGAN-28"] else QUICK_PEAK_SIZE
-
-
+    environment, gpu = clean_environment(threads), task.device == "cuda"
+    for name, contestant in contestants(task, threads).items():
+        if reason := reason_to_skip(name, task):
+            absent[name] = reason
+        elif gpu:  # all load their libraries at once, which takes long
+            workers[name] = Worker(contestant, environment, ready=False)
+    ...
 def row_of(name, worker: Worker, turns: dict) -> dict:
     """What is reported of one engine: medians over the rounds, quartiles as (low, high)."""
     ms = milliseconds(turns[name])

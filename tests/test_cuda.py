@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+import fake_cupy
 import numpy as np
 import pytest
 from checks import OPERATIONS, operands
@@ -26,9 +27,10 @@ from minigan import (
     optim,
 )
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
+from minigan.backend.cuda import check
 from minigan.cli import Record
 from minigan.data import Batches
-from minigan.functional import dropout
+from minigan.functional import dropout, relu
 from minigan.tensor import grad, tensor
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
@@ -319,6 +321,15 @@ def test_what_cannot_be_captured_is_named(cuda, step, names):
     assert cuda.captured is None
 
 
+def test_a_step_whose_shapes_change_is_named(cuda):
+    sizes = iter([3, 3, 4, 4])
+    captured = cuda.capture(lambda: relu(Tensor(cuda.xp.ones(next(sizes), "float32"))))
+    captured()
+    captured()
+    with pytest.raises(CaptureError, match="rectify of 3 elements, then rectify of 4 elements"):
+        captured()
+
+
 def test_the_log_keeps_every_row_beyond_its_ring(cuda):
     log = cuda.log(2)
     type(log).CAPACITY, before = 8, type(log).CAPACITY
@@ -389,7 +400,44 @@ def test_a_checkpoint_moves_between_devices(cuda, tmp_path):
         other.step()
 
 
+# --- Precision -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("precision", "least", "most"), [("float32", 0, 1e-6), ("tf32", 1e-5, 2e-3)]
+)
+def test_the_precision_of_products(cuda, precision, least, most):
+    """The error against float64, relative to the norms: 24 bits, or 10 bits of each input."""
+    if hasattr(cuda.xp, "synchronisations") and precision == "tf32":
+        pytest.skip("the fake device has one precision")
+    a, b = (cpu.generator(i).normal((256, 256), dtype="float64") for i in range(2))
+    cuda.precision = precision
+    product = cuda.matmul(cuda.asarray(a, "float32"), cuda.asarray(b, "float32"))
+    error = np.linalg.norm(cuda.to_numpy(product) - a @ b) / np.linalg.norm(a @ b)
+    assert least <= error <= most
+
+
 # --- Mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "says", "remedy"),
+    [
+        (lambda hardware: setattr(hardware, "driver", 0), "no NVIDIA driver", "install it"),
+        (lambda hardware: setattr(hardware, "devices", 0), "finds no GPU", "nvidia-smi"),
+        (lambda hardware: hardware.missing.add("cublas"), "library is missing", "pip install"),
+        (lambda hardware: hardware.missing.add("nvrtc"), "library is missing", "pip install"),
+    ],
+    ids=["driver", "device", "cublas", "nvrtc"],
+)
+def test_what_is_missing_is_named_with_its_remedy(fault, says, remedy):
+    fake = fake_cupy.make()
+    check(fake)
+    fault(fake.hardware)
+    with pytest.raises(DeviceError) as caught:
+        check(fake)
+    message = str(caught.value)
+    assert says in message and remedy in message and "\n" not in message
 
 
 def test_devices_do_not_mix(cuda):

@@ -5,6 +5,9 @@ function without arguments that trains both players once and returns their losse
 form the engine has them. Beside it stand `value(loss)`, the float in such a loss (it waits for
 the engine to finish), and `version()`. What an engine can't do, it has no function for.
 
+minigan and PyTorch also train on a GPU. Their files then tell how much of its memory they took:
+`device_memory(step)`, counted from the last `forget_device_memory()`.
+
 All engines start from the same weights and repeat the step on the same inputs, made here with
 NumPy alone. So their first losses have to agree, and nobody's random numbers are in the timing.
 Images are (n, h, w, c) and filters (kh, kw, in, out) here, minigan's layout.
@@ -21,13 +24,15 @@ SIDE = 7  # of the small image between the linear layer and the convolutions
 
 
 class Task(NamedTuple):
-    """One training step to be timed: which function of an engine file, and at what size."""
+    """One training step to be timed: which function of an engine file, at what size, and where."""
 
     function: str
     batch: int
     width: int = 0
     latent: int = 0
     sizes: tuple[int, ...] = ()
+    device: str = "cpu"
+    precision: str = "float32"  # of matrix products and convolutions; or "tf32", on a GPU
 
 
 TASKS = {
@@ -42,6 +47,14 @@ QUICK_TASKS = {
     "1-D GAN": Task("mlp_gan", batch=16, latent=1, sizes=(1, 16, 16, 1)),
     "WGAN-GP critic": Task("wgan_gp_critic", batch=4, width=8),
 }
+
+
+def gpu_tasks(quick: bool, precision: str) -> dict:
+    """DCGAN-28 on a GPU: a batch that leaves it waiting for Python, and one that fills it."""
+    task = (QUICK_TASKS if quick else TASKS)["DCGAN-28"]
+    task = task._replace(device="cuda", precision=precision)
+    batches = (task.batch,) if quick else (64, 1024)
+    return {f"DCGAN-28, batch {n}": task._replace(batch=n) for n in batches}
 
 
 class Engine(NamedTuple):
@@ -72,6 +85,24 @@ ENGINES = {
     "autograd": Engine("with_autograd", {}, numpy=True, lacks="no strided convolution"),
 }
 
+# On a GPU. A captured step is one CUDA graph; so is PyTorch's around a step with a capturable
+# Adam. Which memory layout suits cuDNN depends on precision and size, so there are graphs of both.
+GPU_ENGINES = {
+    "minigan": Engine("with_minigan", {}),
+    "minigan captured": Engine("with_minigan", {"captured": True}),
+    "PyTorch": Engine("with_torch", {}),
+    "PyTorch channels_last": Engine("with_torch", {"best": True}),
+    "torch.compile": Engine("with_torch", {"compiled": True}, compiles=True),
+    "PyTorch graph": Engine("with_torch", {"graphed": True}),
+    "PyTorch graph channels_last": Engine("with_torch", {"best": True, "graphed": True}),
+}
+
+
+def engines_for(task: Task) -> dict:
+    """The engines that are there for a task's device."""
+    return GPU_ENGINES if task.device == "cuda" else ENGINES
+
+
 BASELINE = "PyTorch"
 GRADIENT_TOLERANCE = 1e-4  # of a gradient's norm, between minigan and PyTorch
 
@@ -82,10 +113,10 @@ class Absent(Exception):
 
 def reason_to_skip(name: str, task: Task) -> str:
     """Why an engine can't do a task, known without starting it; empty if it can."""
-    engine = ENGINES[name]
+    engine = engines_for(task)[name]
     if task.function == "wgan_gp_critic" and not engine.second_order:
         return "not compared: this task is minigan against PyTorch eager"
-    if engine.compiles and task in QUICK_TASKS.values():
+    if engine.compiles and task._replace(device="cpu", precision="float32") in QUICK_TASKS.values():
         return "compiles: too slow for --quick"
     return engine.lacks if task.function == "dcgan" else ""
 

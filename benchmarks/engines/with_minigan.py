@@ -1,10 +1,15 @@
-"""The three steps in minigan, with the networks and the two moves that its examples use."""
+"""The three steps in minigan, with the networks and the two moves that its examples use.
+
+On a GPU also what the device can do at best, as contestants among the others: one large product,
+which is cuBLAS's work and not minigan's, and one large copy.
+"""
 
 from __future__ import annotations
 
 import minigan
 from engines import RATES, Task, arrays
 from minigan import Tensor, cpu, discriminator_step, generator_step, losses, models, optim
+from minigan.backend import get_backend
 
 
 def version():
@@ -12,7 +17,29 @@ def version():
 
 
 def value(loss):
+    loss.backend.synchronize()  # a GPU may know the loss before it has moved the parameters
     return loss.item()
+
+
+def device_of(task: Task):
+    """The backend that a task is for, set to the task's precision."""
+    backend = get_backend(task.device)
+    if backend is not cpu:
+        backend.precision = task.precision
+    return backend
+
+
+def forget_device_memory():
+    """Nothing to forget: what the pools hold is what the largest step so far has needed."""
+
+
+def device_memory(step) -> dict:
+    """MB of the device that the pools hold: never less than what was in use at the peak."""
+    pools = [get_backend("cuda")._pool]
+    if hasattr(step, "_pool"):  # a captured step has its own
+        pools.append(step._pool)
+    held = sum(pool.total_bytes() for pool in pools) / 2**20
+    return {"peak_mb": held, "held_mb": held}
 
 
 class FixedMix:
@@ -28,22 +55,29 @@ class FixedMix:
 def fill(network, parameters):
     """The network with the given arrays as its parameters."""
     for p, a in zip(network.parameters(), parameters, strict=True):
-        p.data[...] = a
+        p.data[...] = p.backend.asarray(a)
         p.updated()
     return network
 
 
 def dcgan_networks(task: Task, seed=0):
-    a, rng = arrays(task, seed), cpu.generator(0)
+    a, backend = arrays(task, seed), device_of(task)
+    rng = backend.generator(0)
     G = models.dcgan_generator(rng=rng, width=task.width, latent=task.latent)
     D = models.dcgan_discriminator(rng=rng, width=task.width)
-    return fill(G, a.G), fill(D, a.D), Tensor(a.real), Tensor(a.z)
+    return fill(G, a.G), fill(D, a.D), *inputs(backend, a)
 
 
 def mlp_networks(task: Task, seed=0):
-    a, rng = arrays(task, seed), cpu.generator(0)
+    a, backend = arrays(task, seed), device_of(task)
+    rng = backend.generator(0)
     G, D = (models.mlp(task.sizes, rng=rng) for _ in range(2))
-    return fill(G, a.G), fill(D, a.D), Tensor(a.real), Tensor(a.z)
+    return fill(G, a.G), fill(D, a.D), *inputs(backend, a)
+
+
+def inputs(backend, a):
+    """A batch of real samples and one of noise, as constants on the device."""
+    return Tensor(backend.asarray(a.real)), Tensor(backend.asarray(a.z))
 
 
 def critic_network(task: Task, seed=0):
@@ -54,8 +88,9 @@ def critic_network(task: Task, seed=0):
     return fill(D, a.D), Tensor(a.real), Tensor(a.z), penalty
 
 
-def dcgan(task: Task):
-    return _game(*dcgan_networks(task), *RATES["dcgan"])
+def dcgan(task: Task, captured=False):
+    step = _game(*dcgan_networks(task), *RATES["dcgan"])
+    return device_of(task).capture(step) if captured else step
 
 
 def mlp_gan(task: Task):
@@ -84,5 +119,35 @@ def wgan_gp_critic(task: Task):
 
     def step():
         return (discriminator_step(D, optimizer, objective, real, fake, penalty=penalty).loss,)
+
+    return step
+
+
+# --- What the device can do at best --------------------------------------------------------------
+
+
+def product(task: Task):
+    """A square product of `width` rows, written in place: 2·width³ floating-point operations."""
+    backend = device_of(task)
+    rng = backend.generator(0)
+    a, b = (rng.normal((task.width, task.width)) for _ in range(2))
+    out = backend.xp.empty_like(a)
+
+    def step():
+        backend.matmul(a, b, out=out)
+        return (Tensor(out[:1, 0]),)
+
+    return step
+
+
+def copy(task: Task):
+    """A copy of `width` MiB, which reads and writes as many."""
+    backend = device_of(task)
+    source = backend.generator(0).normal((task.width, 2**18))
+    out = backend.xp.empty_like(source)
+
+    def step():
+        backend.xp.copyto(out, source)
+        return (Tensor(out[:1, 0]),)
 
     return step

@@ -2,6 +2,9 @@
 
 `best` turns on what PyTorch offers for this on a CPU: channels_last images, no gradients of D's
 parameters in G's step, the fused Adam. `compiled` puts torch.compile around both networks.
+
+On a GPU `graphed` records the whole step as a CUDA graph. There Adam is never the loop over single
+parameters, and cuDNN tries its algorithms out, as in PyTorch's own example.
 """
 
 from __future__ import annotations
@@ -20,7 +23,29 @@ def version():
 
 
 def value(loss):
+    if loss.is_cuda:  # the loss may be known before the parameters have been moved
+        torch.cuda.synchronize()
     return loss.item()
+
+
+def device_of(task: Task) -> str:
+    """The device that a task is for, set to the task's precision."""
+    if task.device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = task.precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = task.precision == "tf32"
+    return task.device
+
+
+def forget_device_memory():
+    """Counts from now on: while cuDNN tries its algorithms out, it takes far more than later."""
+    torch.cuda.reset_peak_memory_stats()
+
+
+def device_memory(step) -> dict:
+    """MB of the device: in tensors at the peak, and held by the allocator at the peak."""
+    peak, held = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    return {"peak_mb": peak / 2**20, "held_mb": held / 2**20}
 
 
 def fill(network, parameters, width=0):
@@ -77,7 +102,8 @@ def mlp(sizes):
 def dcgan_networks(task: Task, seed=0):
     a, w = arrays(task, seed), task.width
     G, D = fill(generator(task.latent, w), a.G, w), fill(discriminator(w), a.D, w)
-    return G, D, images(a.real), torch.tensor(a.z)
+    device = device_of(task)
+    return tuple(x.to(device) for x in (G, D, images(a.real), torch.tensor(a.z)))
 
 
 def mlp_networks(task: Task, seed=0):
@@ -86,22 +112,25 @@ def mlp_networks(task: Task, seed=0):
     return G, D, torch.tensor(a.real), torch.tensor(a.z)
 
 
-def dcgan(task: Task, best=False, compiled=False):
+def dcgan(task: Task, best=False, compiled=False, graphed=False):
     G, D, real, z = dcgan_networks(task)
     if best:
         G, D = (network.to(memory_format=torch.channels_last) for network in (G, D))
         real = real.to(memory_format=torch.channels_last)
-    return _game(G, D, real, z, *RATES["dcgan"], best, compiled)
+    step = _game(G, D, real, z, *RATES["dcgan"], best, compiled, capturable=graphed)
+    return replayed(step) if graphed else step
 
 
 def mlp_gan(task: Task, best=False, compiled=False):
     return _game(*mlp_networks(task), *RATES["mlp_gan"], best, compiled)
 
 
-def _game(G, D, real, z, lr, betas, best, compiled):
-    G_optimizer = torch.optim.Adam(G.parameters(), lr, betas, fused=best)
-    D_optimizer = torch.optim.Adam(D.parameters(), lr, betas, fused=best)
-    ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
+def _game(G, D, real, z, lr, betas, best, compiled, capturable=False):
+    # None, not False: False would also rule out the form that is the default on a GPU.
+    options = {"betas": betas, "fused": best or None, "capturable": capturable}
+    G_optimizer = torch.optim.Adam(G.parameters(), lr, **options)
+    D_optimizer = torch.optim.Adam(D.parameters(), lr, **options)
+    ones, zeros = (torch.full((len(real), 1), v, device=real.device) for v in (1.0, 0.0))
     if compiled:
         G, D = torch.compile(G), torch.compile(D)
 
@@ -122,6 +151,32 @@ def _game(G, D, real, z, lr, betas, best, compiled):
         return d_loss.detach(), g_loss.detach()
 
     return step
+
+
+def replayed(step):
+    """The step run three times on a side stream, then recorded, then replayed, as documented.
+
+    Each call is one step, the first of the recorded ones included.
+    """
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    calls, losses = 0, None
+
+    def call():
+        nonlocal calls, losses
+        calls += 1
+        if calls <= 3:
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                losses = step()
+            torch.cuda.current_stream().wait_stream(stream)
+            return losses
+        if calls == 4:
+            with torch.cuda.graph(graph):
+                losses = step()
+        graph.replay()
+        return losses
+
+    return call
 
 
 def critic_network(task: Task, seed=0):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import itertools
 import math
 import traceback
 from pathlib import Path
@@ -88,13 +89,19 @@ def check(cupy):
 def _check_libraries(cupy, version: int):
     try:
         one = cupy.ones((2, 2), "float32")
-        cupy.matmul(one, one)  # loads cuBLAS; the addition compiles with NVRTC
-        float((one + one).sum())
+        float(cupy.matmul(one, one).sum())  # loads cuBLAS
+        _compiled(cupy, "float").get_function("rectify")  # NVRTC
     except (ImportError, RuntimeError) as error:
         raise DeviceError(
             f"device 'cuda': a CUDA library is missing ({' '.join(str(error).split())}): "
             f"pip install 'cupy-cuda{version}x[ctk]'"
         ) from error
+
+
+def _compiled(cupy, real):
+    """kernels.cu for one type of real numbers; compiled, or found in CuPy's cache, at first use."""
+    source = SOURCE.read_text(encoding="utf-8")
+    return cupy.RawModule(code=source, options=("-std=c++14", f"-DREAL={real}"))
 
 
 # --- What the CPU has too ------------------------------------------------------------------------
@@ -113,6 +120,7 @@ class CudaBackend(Backend):
     def __init__(self, cupy, products):
         self.xp = self.cupy = cupy
         self.captured = None  # the Captured whose recording is under way
+        self.watched = None  # a list of what is launched, while somebody compares
         self._allocate_from(cupy.cuda.MemoryPool())
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.stream.use()
@@ -157,6 +165,8 @@ class CudaBackend(Backend):
 
     def gemm(self, a, b, out):
         """out = a b, for matrices without gaps in memory."""
+        if self.watched is not None:
+            self.watched.append(f"a product of {a.shape} and {b.shape}")
         self._products.gemm(a, b, out, tf32=self.precision == "tf32")
 
     # --- Memory ---
@@ -197,6 +207,8 @@ class CudaBackend(Backend):
 
         Python integers are passed as 64-bit; NumPy scalars as what they are.
         """
+        if self.watched is not None:
+            self.watched.append(f"{name} of {work:,} elements")
         if work == 0:
             return
         kinds = (a.dtype.name for a in arguments if isinstance(a, self.cupy.ndarray))
@@ -211,9 +223,7 @@ class CudaBackend(Backend):
 
     @functools.cache  # noqa: B019
     def _module(self, dtype):
-        real = {"float32": "float", "float64": "double"}[dtype]
-        source = SOURCE.read_text(encoding="utf-8")
-        return self.cupy.RawModule(code=source, options=("-std=c++14", f"-DREAL={real}"))
+        return _compiled(self.cupy, {"float32": "float", "float64": "double"}[dtype])
 
     def _dense(self, x):
         return self.cupy.ascontiguousarray(x)
@@ -537,18 +547,36 @@ class Captured:
         self.host_work = []
         self._pool = backend.cupy.cuda.MemoryPool()
         self._calls, self._graph, self._result = 0, None, None
+        self._seen = []
 
     def __call__(self):
         if self._calls < self.WARM_UP:
-            self._calls += 1
-            with self._own_memory():
-                return self.step()
+            return self._warm_up()
         if self._graph is None:
             self._record()
         for work in self.host_work:
             work()
         self._graph.launch(self.backend.stream)
         return self._result
+
+    def _warm_up(self):
+        """The step as it stands; CaptureError if the last two times it did different things."""
+        self._calls += 1
+        self.backend.watched = seen = []
+        try:
+            with self._own_memory():
+                result = self.step()
+        finally:
+            self.backend.watched = None
+        if self._calls == self.WARM_UP and seen != self._seen:
+            pairs = itertools.zip_longest(self._seen, seen, fillvalue="nothing")
+            before, now = next((a, b) for a, b in pairs if a != b)
+            raise CaptureError(
+                f"this step changes from call to call, so it can't be replayed: {before}, then "
+                f"{now}. Every call must do the same, with the same shapes"
+            )
+        self._seen = seen
+        return result
 
     def _own_memory(self):
         allocate = functools.partial(self.backend._allocate, self._pool)
