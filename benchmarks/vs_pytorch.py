@@ -61,6 +61,7 @@ from minigan import plots
 
 OURS, BEST_EAGER = "minigan", "PyTorch best eager"
 PYTORCH = (BASELINE, BEST_EAGER, "torch.compile")
+CAPTURED = "minigan captured"
 PEAK, COPY = "matrix peak", "memory peak"
 PEAK_SIZE, QUICK_PEAK_SIZE = 2048, 128  # rows of the product that measures it
 GPU_PEAK_SIZE, COPY_SIZE = 8192, 1024  # rows; MiB of the copy
@@ -244,14 +245,51 @@ def on_device(worker: Worker) -> dict:
 
 def enlist(title, task: Task, threads):
     """A started worker for each engine that can take part, and the reasons of the others."""
-    workers, absent = {}, {}
-    environment, gpu = clean_environment(threads), task.device == "cuda"
+    workers, absent, environment = {}, {}, clean_environment(threads)
+    patience = PATIENCE if task.device == "cuda" else None
     for name, contestant in contestants(task, threads).items():
-        if reason := reason_to_skip(name, task):
+        if reason := name in engines_for(task) and reason_to_skip(name, task):
             absent[name] = reason
-        elif gpu:  # all load their libraries at once, which takes long
+        else:
             workers[name] = Worker(contestant, environment, ready=False)
-    ...
+    for name, worker in tqdm(list(workers.items()), desc=f"{title}: starting", leave=False):
+        try:
+            worker.make_ready(patience)
+        except Absent as error:
+            if name in (OURS, PEAK, COPY):
+                raise SystemExit(f"{title}: {name} itself failed: {error}") from error
+            absent[name] = str(error)
+            del workers[name]
+    return workers, absent
+
+
+def contestants(task: Task, threads) -> dict:
+    """The engines of a task's device, and for DCGAN what measures the device's peaks."""
+    found = {
+        name: Contestant(engine.module, task.function, engine.options, task, threads)
+        for name, engine in engines_for(task).items()
+    }
+    if task.function != "dcgan":
+        return found
+    product = task._replace(function="product", batch=1, width=peak_size(task), latent=0)
+    if task.device == "cpu":
+        return found | {PEAK: Contestant("matrix_peak", "product", {}, product, threads)}
+    copy = product._replace(function="copy", width=copy_size(task))
+    found[PEAK] = Contestant("with_minigan", "product", {}, product, threads)
+    found[COPY] = Contestant("with_minigan", "copy", {}, copy, threads)
+    return found
+
+
+def peak_size(task: Task) -> int:
+    if task.width < TASKS["DCGAN-28"].width:
+        return QUICK_PEAK_SIZE
+    return GPU_PEAK_SIZE if task.device == "cuda" else PEAK_SIZE
+
+
+def copy_size(task: Task) -> int:
+    return 1 if task.width < TASKS["DCGAN-28"].width else COPY_SIZE
+
+
 def row_of(name, worker: Worker, turns: dict) -> dict:
     """What is reported of one engine: medians over the rounds, quartiles as (low, high)."""
     ms = milliseconds(turns[name])
@@ -306,12 +344,32 @@ def flops_of_dcgan_step(task: Task) -> int:
     return g + 3 * d + 2 * d + 2 * (d2 + d3) + d + g + g2 + g3
 
 
+def bytes_of_dcgan_step(task: Task) -> int:
+    """The fewest bytes that the same products move, and Adam's; all else would cost nothing.
+
+    A product reads two of a layer's input, its output and its weight, or of their gradients, and
+    writes the third, whichever way it goes; norms and activations are part of it. Adam reads
+    four numbers per parameter (θ, g, m, v) and writes three. No kernel can do with less unless
+    it does two layers in one.
+    """
+    n, w = task.batch, task.width
+    image, large, small = (4 * SIDE) ** 2, (2 * SIDE) ** 2 * w, SIDE**2 * 2 * w
+    first, second, last = (image, large, 16 * w), (large, small, 32 * w * w), (small, 1, small)
+    start = (task.latent, small, task.latent * small)
+    times = ((6, first), (8, second), (8, last), (2, start), (3, second), (3, first))
+    numbers = sum(count * (n * (i + o) + weight) for count, (i, o, weight) in times)
+    parameters = sum(weight for _, (_, _, weight) in times)
+    return 4 * (numbers + 7 * parameters)
+
+
 # --- What came of it -----------------------------------------------------------------------------
 
 
 def print_contest(title, found: dict):
     present = {n: row for n, row in found["engines"].items() if "absent" not in row}
-    headers = ("", "ms", "ratio", "quartiles", "of peak", "peak MB", "loaded MB", "faults")
+    headers = ["", "ms", "ratio", "quartiles", "of peak", "peak MB", "loaded MB", "faults"]
+    if "bytes_floor_ms" in found:
+        headers[5:] = ["of copy", "device MB", "held MB"]
     print_table(title, headers, [cells(name, row) for name, row in present.items()])
     for name, row in found["engines"].items():
         if "absent" in row:
@@ -321,6 +379,11 @@ def print_contest(title, found: dict):
         print(
             f"  floor {found['floor_ms']:.3g} ms: {found['flops'] / 1e9:.2f} GFLOP at the "
             f"measured peak of {found['peak_gflops']:.0f} GFLOP/s"
+        )
+    if "bytes_floor_ms" in found:
+        print(
+            f"  floor {found['bytes_floor_ms']:.3g} ms: {found['bytes'] / 1e9:.2f} GB at the "
+            f"measured {found['peak_gb_per_s']:.0f} GB/s of a copy"
         )
 
 
@@ -332,10 +395,17 @@ def cells(name, row: dict):
         f"{row['ratio']:.2f}" if compared else "",
         "{:.2f} - {:.2f}".format(*row["ratio_quartiles"]) if compared else "",
         f"{row['share_of_peak']:.0%}" if counted else "",
-        f"{row['peak_mb']:.0f}",
-        f"{row['loaded_mb']:.0f}",
-        f"{row['page_faults_per_step']:.0f}",
+        *(of_device if "device_peak_mb" in row else of_process)(row),
     )
+
+
+def of_process(row: dict):
+    return f"{row['peak_mb']:.0f}", f"{row['loaded_mb']:.0f}", f"{row['page_faults_per_step']:.0f}"
+
+
+def of_device(row: dict):
+    memory = f"{row['device_peak_mb']:.0f}", f"{row['device_held_mb']:.0f}"
+    return f"{row['share_of_bandwidth']:.0%}", *memory
 
 
 def judge(results: dict) -> list[Bar]:
@@ -358,14 +428,36 @@ def judge(results: dict) -> list[Bar]:
     ]
 
 
-def ratio_to(engines: dict, *names) -> float | None:
-    """The median ratio to the fastest of the named engines; None if none of them took part."""
+def judge_gpu(results: dict) -> list[Bar]:
+    """The bars of the GPU; "graph" is the faster of PyTorch's two."""
+    small, large = (next(iter(found.values()))["engines"] for found in results.values())
+    graphs = "PyTorch graph", "PyTorch graph channels_last"
+    last = "PyTorch channels_last"
+    return [
+        Bar("captured / PyTorch eager, batch 64", 0.4, ratio_to(small, BASELINE, ours=CAPTURED)),
+        Bar("captured / PyTorch graph, batch 64", 1.0, ratio_to(small, *graphs, ours=CAPTURED)),
+        Bar(f"captured / {last}, batch 1024", 1.0, ratio_to(large, last, ours=CAPTURED)),
+        Bar("eager / PyTorch eager, batch 64", 1.5, ratio_to(small, BASELINE)),
+        Bar("device memory, captured / PyTorch eager, batch 64", 1.0, device_ratio(small)),
+        Bar("device memory, captured / PyTorch eager, batch 1024", 1.0, device_ratio(large)),
+    ]
+
+
+def ratio_to(engines: dict, *names, ours=OURS) -> float | None:
+    """The median ratio to the fastest of the named engines; None if it wasn't measured."""
     rivals = [engines[n] for n in names if "absent" not in engines[n]]
-    if not rivals:
+    if not rivals or "absent" in engines[ours]:
         return None
     fastest = min(rivals, key=lambda row: row["ms"])
-    ratios = np.divide(engines[OURS]["ms_by_round"], fastest["ms_by_round"])
+    ratios = np.divide(engines[ours]["ms_by_round"], fastest["ms_by_round"])
     return float(np.median(ratios))
+
+
+def device_ratio(engines: dict) -> float | None:
+    ours, theirs = engines[CAPTURED], engines[BASELINE]
+    if "absent" in ours or "absent" in theirs:
+        return None
+    return ours["device_peak_mb"] / theirs["device_peak_mb"]
 
 
 def memory_ratio(engines: dict) -> float | None:
@@ -374,7 +466,7 @@ def memory_ratio(engines: dict) -> float | None:
     return engines[OURS]["peak_mb"] / engines[BASELINE]["peak_mb"]
 
 
-def picture(results: dict) -> Figure:
+def picture(results: dict, where: str) -> Figure:
     """A panel per task and number of threads: ratios to PyTorch, or times in ms without it."""
     threads = sorted({t for found in results.values() for t in found}, key=int)
     with style():
@@ -383,11 +475,10 @@ def picture(results: dict) -> Figure:
         for row, count in zip(panels, threads, strict=True):
             for panel, (task, found) in zip(row, results.items(), strict=True):
                 draw_bars(panel, found[count])
-                panel.set_title(
-                    f"{task}, {count} thread{'s' * (count != '1')}", loc="left", size=10
-                )
+                title = found[count].get("title", titled(task, int(count)))
+                panel.set_title(title, loc="left", size=10)
         figure.suptitle(
-            "A training step on the CPU: time in units of PyTorch eager's (less is better)\n"
+            f"A training step {where}: time in units of PyTorch eager's (less is better)\n"
             "medians over interleaved rounds, lines: quartiles",
             x=0.01, ha="left", size=11,
         )  # fmt: skip
@@ -413,10 +504,11 @@ def draw_bars(panel, found: dict):
     if key == "ratio":
         panel.axvline(1, color=plots.D, linestyle="--", linewidth=1)
     if "floor_ms" in found:
-        floor = found["floor_ms"] / (rows[BASELINE]["ms"] if key == "ratio" else 1)
+        floor = max(found["floor_ms"], found.get("bytes_floor_ms", 0))
+        floor /= rows[BASELINE]["ms"] if key == "ratio" else 1
         panel.axvline(floor, color=plots.D_STAR, linestyle=":", linewidth=1.5, label="floor")
         panel.legend(loc="upper right")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

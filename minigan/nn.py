@@ -505,11 +505,12 @@ class SpectralNorm(Module):
 
     def forward(self, x):
         matrix = self._matrix()
-        v = self._unit(matrix.data.T @ self.u)
-        u = self._unit(matrix.data @ v)
+        product = x.backend.matmul
+        v = self._unit(product(matrix.data.T, self.u.reshape(-1, 1)))
+        u = self._unit(product(matrix.data, v))
         if self.training and is_recording():
-            self.u = u
-        sigma = matmul(reshape(Tensor(u), (1, -1)), matmul(matrix, reshape(Tensor(v), (-1, 1))))
+            self.u[...] = u.reshape(-1)
+        sigma = matmul(reshape(Tensor(u), (1, -1)), matmul(matrix, Tensor(v)))
         return self.layer.apply(x, self.layer.weight / reshape(sigma, ()))
 
 

@@ -101,6 +101,17 @@ def test_a_layer_is_the_same_on_both_devices(cuda, name, mode):
         close(b, a)
 
 
+def test_an_embedding_is_the_same_on_both_devices(cuda):
+    labels, results = np.array([2, 0, 2, 1]), []
+    for device in (cpu, cuda):
+        layer = nn.Embedding(3, 4, rng=device.generator(0))
+        layer.weight.data[...] = device.asarray(np.arange(12, dtype="f").reshape(3, 4))
+        y = layer(device.asarray(labels))
+        results.append([y.numpy(), grad((y * y).sum(), [layer.weight])[0].numpy()])
+    for a, b in zip(*results, strict=True):
+        close(b, a)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -279,6 +290,33 @@ def test_a_captured_step_is_the_eager_step(cuda):
     assert len(set(rows[:, 3].tolist())) == steps, "the noise must be new at every replay"
     assert [o.t for o in captured.optimizers] == [steps, steps] == [captured.average.t] * 2
     assert captured.batches.step == steps
+
+
+class Critic:
+    """WGAN-GP with everything that keeps a state: spectral norm, dropout, a penalty's generator."""
+
+    def __init__(self, device, capture):
+        rng, self.noise = device.generator(0).spawn(2)
+        hidden = nn.SpectralNorm(nn.Linear(4, 8, rng=rng), rng=rng)
+        drop = nn.Dropout(0.3, rng=device.generator(5))
+        self.D = nn.Sequential(hidden, nn.LeakyReLU(), drop, nn.Linear(8, 1, rng=rng))
+        self.optimizer = optim.RMSprop(self.D, optim.cosine(1e-3, 20))
+        self.penalty = losses.gradient_penalty(device.generator(6))
+        self.step = device.capture(self._step) if capture else self._step
+
+    def _step(self):
+        real, fake = Tensor(self.noise.normal((6, 4))), Tensor(self.noise.uniform((6, 4)))
+        objective = losses.Wasserstein()
+        options = {"penalty": self.penalty}
+        return discriminator_step(self.D, self.optimizer, objective, real, fake, **options).loss
+
+
+def test_a_captured_critic_is_the_eager_critic(cuda):
+    eager, captured = (Critic(cuda, capture) for capture in (False, True))
+    for _ in range(12):
+        assert eager.step().item() == pytest.approx(captured.step().item(), rel=1e-4, abs=1e-5)
+    for a, b in zip(eager.D.state().values(), captured.D.state().values(), strict=True):
+        close(cuda.to_numpy(a), cuda.to_numpy(b))
 
 
 def test_a_training_step_never_waits_for_the_device(cuda):
