@@ -16,6 +16,7 @@ Training steps of the CPU that would take longer than a second are left out.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import NamedTuple
@@ -207,7 +208,7 @@ def crossing(sizes, cpu_seconds, gpu_seconds) -> float | None:
     points = [(n, np.log(c / g)) for n, c, g in pairs if c and g]
     if not points or points[-1][1] <= 0:
         return None
-    for (n, lead), (after, lead_after) in reversed(list(zip(points, points[1:], strict=False))):
+    for (n, lead), (after, lead_after) in reversed(list(itertools.pairwise(points))):
         if lead <= 0:
             share = -lead / (lead_after - lead)
             return float(np.exp(np.log(n) + share * np.log(after / n)))
@@ -220,7 +221,10 @@ def transfers(plan: Plan) -> list[dict]:
     for n in plan.sizes:
         host = np.random.default_rng(0).random((n, 28, 28, 1), np.float32)
         there = plan.gpu.asarray(host)
-        calls = {"up": lambda x=host: plan.gpu.asarray(x), "down": lambda x=there: x.get()}
+        calls = {
+            "up": lambda x=host: plan.gpu.asarray(x),
+            "down": lambda x=there: plan.gpu.to_numpy(x),
+        }
         seconds = {k: time_calls(f, plan.gpu, plan.budget).wall for k, f in calls.items()}
         found.append({"batch": n, "bytes": host.nbytes} | seconds)
     return found
@@ -245,8 +249,10 @@ def print_results(results: dict, sizes, gpu: bool):
     if not gpu:
         print("\nGPU: not measured")
         return
-    rows = [(name, *map(named, found["crossing"].values(), [sizes] * 2)) for name, found in
-            results.items()]  # fmt: skip
+    rows = [
+        (name, *(named(size, sizes) for size in found["crossing"].values()))
+        for name, found in results.items()
+    ]
     print_table(
         "The GPU is faster than the CPU from this batch on", ("", "eager", "captured"), rows
     )
@@ -263,6 +269,8 @@ def named(size, sizes) -> str:
 
 
 def print_transfers(rows: list):
+    if not rows:
+        return
     headers = ("batch", "MB", "up, ms", "down, ms", "up, GB/s", "down, GB/s")
     table = []
     for row in rows:
@@ -330,32 +338,34 @@ def main():
     p.add_argument("--precision", choices=("float32", "tf32"), default="float32", help="the GPU's")
     args = p.parse_args()
     restart_in_clean_environment(all_threads())
-    facts = machine()
     gpu = open_gpu_or_none(args)
-    if gpu is not None:
-        facts["gpu"] = gpu_facts(gpu)
+    facts = machine() | {"gpu": gpu and gpu_facts(gpu)}
     print_machine(facts)
-    name = "no GPU"
     if gpu is not None:
         print_gpu(facts["gpu"])
-        name = facts["gpu"]["gpu"]
+    title = headline(facts, args.precision)
+    print(f"\n{title}")
     sizes, widths = (QUICK_SIZES, QUICK_WIDTHS) if args.quick else (SIZES, WIDTHS)
     budget = QUICK_SECONDS if args.quick else SECONDS
     plan = Plan(gpu, sizes, budget, time.perf_counter() + TIME_LIMIT)
     chosen = cases(widths)
-    title = f"{facts['cpu']}, {facts['threads']} threads, against {name}; products in "
-    title += f"{args.precision}, time per call over batch size"
-    print(f"\n{title}")
     with tqdm(total=len(chosen) * len(sizes), desc="points") as bar:
         results = {case: measure(make, plan, bar.update) for case, make in chosen.items()}
     moved = transfers(plan) if gpu else []
     print_results(results, sizes, gpu is not None)
-    if moved:
-        print_transfers(moved)
+    print_transfers(moved)
     record = {"machine": facts, "quick": args.quick, "precision": args.precision}
     record |= {"sizes": sizes, "cases": results, "transfers": moved or "not measured"}
     save(args.out, "cpu_vs_gpu", record, picture(results, moved, sizes, title))
     return 1 if any(found["failed"] for found in results.values()) else 0
+
+
+def headline(facts: dict, precision) -> str:
+    other = facts["gpu"]["gpu"] if facts["gpu"] else "a GPU, which isn't there"
+    return (
+        f"{facts['cpu']}, {facts['threads']} threads, against {other}: time per call over batch "
+        f"size, matrix products in {precision}"
+    )
 
 
 def open_gpu_or_none(args):

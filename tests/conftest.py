@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from checks import gpu_is_there
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -50,15 +51,15 @@ def _fake_device():
 
 
 def _real_device():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("no GPU on this machine")
     from minigan.backend.cuda import open_device
 
     return open_device()
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cuda)])
+DEVICES = ["fake", *[pytest.param("real", marks=pytest.mark.cuda)] * gpu_is_there()]
+
+
+@pytest.fixture(params=DEVICES)
 def cuda(request, monkeypatch):
     """The CUDA backend: on the fake device, which counts and refuses, and on a GPU if there is one.
 

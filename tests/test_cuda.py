@@ -12,7 +12,8 @@ from pathlib import Path
 import fake_cupy
 import numpy as np
 import pytest
-from checks import OPERATIONS, operands
+from checks import OPERATIONS, gpu_is_there, operands
+from conftest import DEVICES
 
 from minigan import (
     Tensor,
@@ -51,6 +52,14 @@ def values_and_gradients(f, arrays, device, dtype):
     total = sum(((g * g).sum() for g in first), start=(y * y).sum())
     second = grad(total, xs, unused="zeros")
     return [t.numpy() for t in (y, *first, *plain, *second)]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(
+    not gpu_is_there(), reason="no GPU: the tests below ran on the fake device only"
+)
+def test_the_gpu_is_one_of_the_devices():
+    assert len(DEVICES) == 2
 
 
 # --- Operations and layers -----------------------------------------------------------------------
