@@ -121,7 +121,7 @@ def _filter_grad(x, y, window: Window):
 
 def _conv_array(backend, x, w, bias, window: Window):
     channels, filters = w.shape[2:]
-    out = backend.xp.empty((len(x), *window.output, filters), x.dtype)
+    out = backend.empty((len(x), *window.output, filters), x.dtype)
     matrix = w.reshape(-1, filters)
     for chunk in backend.chunks(len(x), window, channels, x.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
@@ -135,7 +135,7 @@ def _conv_array(backend, x, w, bias, window: Window):
 
 def _conv_transpose_array(backend, y, w, bias, window: Window):
     channels, filters = w.shape[2:]
-    out = backend.xp.empty((len(y), *window.image, channels), y.dtype)
+    out = backend.empty((len(y), *window.image, channels), y.dtype)
     matrix = w.reshape(-1, filters).T
     rows = y.reshape(len(y), window.output[0] * window.output[1], filters)
     for chunk in backend.chunks(len(y), window, channels, y.itemsize):

@@ -513,7 +513,8 @@ def test_out_of_memory_says_how_much_was_asked_for(cuda):
         pytest.skip("a real GPU is not filled for this")
     cuda._pool.set_limit(size=cuda._pool.used_bytes() + (1 << 20))
     with pytest.raises(DeviceError) as caught:
-        cuda.xp.empty(1 << 21, "uint8")
-    assert re.search(
-        r"out of device memory: [\d,]+ MB asked for, .* lower --batch", str(caught.value)
+        cuda.empty((1 << 10, 1 << 11), "uint8")
+    said = (
+        r"uint8 array \(1024, 2048\): out of device memory: [\d,]+ MB asked for, .* lower --batch"
     )
+    assert re.search(said, str(caught.value))

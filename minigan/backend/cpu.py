@@ -169,6 +169,10 @@ class Backend:
         """A NumPy array with the values of a device array; here the very same memory."""
         return np.asarray(array)
 
+    def empty(self, shape, dtype):
+        """An array that holds anything. DeviceError if a device has no room for it."""
+        return np.empty(shape, dtype)
+
     def generator(self, seed) -> Generator:
         """A random generator on this device; `seed` is an int or a sequence of ints."""
         return Generator(self, seed)

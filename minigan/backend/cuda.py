@@ -134,6 +134,12 @@ class CudaBackend(Backend):
         """A NumPy array with the values of a device array, as a copy; waits for the device."""
         return self.cupy.asnumpy(array)
 
+    def empty(self, shape, dtype):
+        try:
+            return self.cupy.empty(shape, dtype)
+        except DeviceError as error:  # the allocator knows only how many bytes
+            raise DeviceError(f"{np.dtype(dtype).name} array {shape}: {error}") from error
+
     def generator(self, seed) -> PhiloxGenerator:
         return PhiloxGenerator(self, seed)
 
@@ -156,7 +162,7 @@ class CudaBackend(Backend):
         if a.ndim != 2 or b.ndim != 2 or a.dtype.kind != "f":
             return self.cupy.matmul(a, b)
         if out is None:
-            out = self.cupy.empty((a.shape[0], b.shape[1]), a.dtype)
+            out = self.empty((a.shape[0], b.shape[1]), a.dtype)
         if 0 in (*a.shape, *b.shape):
             out.fill(0)
         else:
@@ -192,7 +198,7 @@ class CudaBackend(Backend):
 
     def columns(self, images, window: Window, channels, dtype):
         (kh, kw), (oh, ow) = window.kernel, window.output
-        return self.cupy.empty((images, oh, ow, kh, kw, channels), dtype)
+        return self.empty((images, oh, ow, kh, kw, channels), dtype)
 
     def im2col(self, x, window: Window, out):
         self.launch("im2col", out.size, self._dense(x), out, out.size, *_geometry(x, window))
@@ -231,7 +237,7 @@ class CudaBackend(Backend):
     def to_unit(self, images, index=None):
         if index is None:
             index = self.cupy.arange(len(images))
-        out = self.cupy.empty((len(index), *images.shape[1:]), "float32")
+        out = self.empty((len(index), *images.shape[1:]), "float32")
         size = math.prod(images.shape[1:])
         self.launch("gather_images", out.size, images, index, out, size, out.size)
         return out
@@ -243,18 +249,18 @@ class CudaBackend(Backend):
         return self._elementwise("softplus", x)
 
     def _elementwise(self, kernel, x):
-        x, y = self._dense(x), self.cupy.empty(x.shape, x.dtype)
+        x, y = self._dense(x), self.empty(x.shape, x.dtype)
         self.launch(kernel, x.size, x, y, x.size)
         return y
 
     def rectify(self, x, slope):
         x = self._dense(x)
-        y = self.cupy.empty(x.shape, x.dtype)
+        y = self.empty(x.shape, x.dtype)
         self.launch("rectify", x.size, x, y, x.dtype.type(slope), x.size)
         return y
 
     def rectify_grad(self, g, y, slope):
-        g, out = self._dense(g), self.cupy.empty(y.shape, y.dtype)
+        g, out = self._dense(g), self.empty(y.shape, y.dtype)
         self.launch("rectify_grad", y.size, g, self._dense(y), out, y.dtype.type(slope), y.size)
         return out
 
@@ -264,12 +270,12 @@ class CudaBackend(Backend):
             y = y if scale is None else y * scale
             return y if shift is None else y + shift, mu, variance, kept
         x, (a, b, c), kept_shape = self._dense(x), *_folded(x.shape, axes)
-        mu, variance = (self.cupy.empty(kept_shape, x.dtype) for _ in range(2))
+        mu, variance = (self.empty(kept_shape, x.dtype) for _ in range(2))
         slices = _slices(b)
-        parts = [self.cupy.empty((slices, a, c), x.dtype) for _ in range(2)]
+        parts = [self.empty((slices, a, c), x.dtype) for _ in range(2)]
         self.launch("moments_partial", slices * a * c, x, *parts, a, b, c, np.int32(slices))
         self.launch("moments_combine", a * c, *parts, mu, variance, a, b, c, np.int32(slices))
-        y = self.cupy.empty(x.shape, x.dtype)
+        y = self.empty(x.shape, x.dtype)
         affine = [self._channels(p, c) for p in (scale, shift)]
         self.launch("normalize", x.size, x, mu, variance, *affine, y, x.dtype.type(eps), a, b, c)
         return y, mu, variance, x
@@ -277,16 +283,16 @@ class CudaBackend(Backend):
     def normalize_sums(self, g, kept, mu, axes):
         g, (a, b, c), kept_shape = self._dense(g), *_folded(g.shape, axes)
         slices = _slices(b)
-        parts = [self.cupy.empty((slices, a, c), g.dtype) for _ in range(2)]
+        parts = [self.empty((slices, a, c), g.dtype) for _ in range(2)]
         work = slices * a * c
         self.launch("normalize_sums", work, g, kept, mu, *parts, a, b, c, np.int32(slices))
-        sums = [self.cupy.empty(kept_shape, g.dtype) for _ in range(2)]
+        sums = [self.empty(kept_shape, g.dtype) for _ in range(2)]
         for part, total in zip(parts, sums, strict=True):
             self.launch("sum_slices", a * c, part, total, a * c, np.int32(slices))
         return tuple(sums)
 
     def normalize_scale_grad(self, sums, variance, eps):
-        out = self.cupy.empty(variance.shape, variance.dtype)
+        out = self.empty(variance.shape, variance.dtype)
         real = out.dtype.type
         self.launch("normalize_scale_grad", out.size, sums[1], variance, out, real(eps), out.size)
         return out
@@ -297,7 +303,7 @@ class CudaBackend(Backend):
             sums = tuple(total * scale for total in sums)
             scale = None
         g, (a, b, c), _ = self._dense(g), *_folded(g.shape, axes)
-        out = self.cupy.empty(g.shape, g.dtype)
+        out = self.empty(g.shape, g.dtype)
         statistics = mu, variance, self._channels(scale, c), *sums
         self.launch("normalize_grad", g.size, g, kept, *statistics, out, g.dtype.type(eps), a, b, c)
         return out
@@ -515,7 +521,7 @@ class PhiloxGenerator(Generator):
             self._set(seed_from(state) % 2**64, 0)
 
     def _draw(self, kernel, shape, dtype, *arguments):
-        launch, out = self.backend.launch, self.backend.cupy.empty(shape, dtype)
+        launch, out = self.backend.launch, self.backend.empty(shape, dtype)
         counts = -(-out.size // self.PER_COUNT[out.dtype.name])
         launch(kernel, counts, out, out.size, *arguments, self._state)
         launch("philox_advance", min(counts, 1), self._state, np.uint64(counts), threads=1)
