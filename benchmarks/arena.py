@@ -75,16 +75,15 @@ class Worker:
         if ready:
             self.make_ready()
 
-    def make_ready(self, patience=None):
+    def make_ready(self, patience=600):
         """Waits for its first losses and warm steps, at most `patience` seconds."""
-        late = threading.Timer(patience or 0, self._process.kill)
-        if patience:
-            late.start()
+        late = threading.Timer(patience, self._process.kill)
+        late.start()
         try:
             self.facts = self._ask({"prepare": True})
         except Absent as error:
             self.close()
-            if patience and late.finished.is_set():
+            if late.finished.is_set():
                 raise Absent(f"not ready after {patience} seconds") from error
             raise
         finally:

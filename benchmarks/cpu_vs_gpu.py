@@ -25,7 +25,7 @@ import numpy as np
 from cuda_timing import gpu_facts, open_gpu, print_gpu, time_calls
 from engines import Task, with_minigan
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 from measure import machine, parser, print_machine, print_table, save, style
 from process import all_threads, restart_in_clean_environment
 from tqdm import tqdm
@@ -195,7 +195,7 @@ def measure_point(make, n, plan: Plan, slowest: float) -> dict:
         point["notes"].append(f"batch {n}: {error}")
     except Exception as error:  # the other points are worth having all the same
         reason = (str(error).splitlines() or [""])[0]
-        point |= {"failed": True}
+        point["failed"] = True
         point["notes"].append(f"batch {n}: {type(error).__name__}: {reason}")
     return point
 
@@ -330,6 +330,9 @@ def prepare_axes(panel, name, sizes):
     panel.set_yscale("log")
     panel.set_xticks(sizes, sizes)
     panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    decades = np.log10(panel.get_ylim())
+    panel.set_ylim(10 ** np.floor(decades[0]), 10 ** np.ceil(decades[1]))
     panel.set_title(name, loc="left", size=10)
 
 

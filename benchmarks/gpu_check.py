@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-TIME_LIMIT = 460  # seconds for all parts together
+TIME_LIMIT = 465  # seconds for everything
 EPOCHS_BAR = 10.0  # seconds for 20 epochs
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -37,8 +37,8 @@ class Part(NamedTuple):
 
     needs:    packages without which it is skipped.
     limit:    seconds, after which it is ended and has failed.
-    pictures: by the name under --out, what the program writes to its own folder; the last in
-              order, where several match.
+    pictures: what the program writes to its own folder, and the name it gets under --out; the
+              last in order, where several match.
     record:   the JSON file that it writes there.
     """
 
@@ -46,7 +46,7 @@ class Part(NamedTuple):
     command: tuple
     limit: float
     needs: tuple = ()
-    pictures: dict = {}  # noqa: RUF012 (nobody changes it)
+    pictures: tuple = ()
     record: str = ""
 
 
@@ -63,28 +63,28 @@ def parts(precision: str) -> list[Part]:
             "gaussian_1d",
             ("examples/gaussian_1d.py", *gpu, *out),
             limit=45,
-            pictures={"gaussian_1d.png": "result.png"},
+            pictures=(("result.png", "gaussian_1d.png"),),
         ),
-        Part("dcgan_mnist", dcgan, 60, pictures={"dcgan_mnist.png": "samples_*.png"}),
+        Part("dcgan_mnist", dcgan, 60, pictures=(("samples_*.png", "dcgan_mnist.png"),)),
         Part(
             "20 epochs",
-            (*dcgan, "--epochs", "20", "--every", "1000"),
-            limit=45,
-            pictures={"dcgan_mnist_20_epochs.png": "samples_*.png"},
+            (*dcgan, "--epochs", "20"),
+            limit=60,
+            pictures=(("samples_*.png", "dcgan_mnist_20_epochs.png"),),
         ),
         Part(
             "vs_pytorch",
             ("benchmarks/vs_pytorch.py", *gpu, *out),
             limit=200,
             needs=("torch",),
-            pictures={f"{versus}.png": f"{versus}.png"},
+            pictures=((f"{versus}.png", f"{versus}.png"),),
             record=f"{versus}.json",
         ),
         Part(
             "cpu_vs_gpu",
             ("benchmarks/cpu_vs_gpu.py", *gpu[2:], *out),
             limit=170,
-            pictures={"cpu_vs_gpu.png": "cpu_vs_gpu.png"},
+            pictures=(("cpu_vs_gpu.png", "cpu_vs_gpu.png"),),
             record="cpu_vs_gpu.json",
         ),
     ]
@@ -103,7 +103,7 @@ def run(part: Part, out: Path, limit: float) -> dict:
         with (out / "gpu_check.txt").open("a", encoding="utf-8") as file:
             file.write(f"\n===== {part.name}: {' '.join(part.command)}\n\n{text}\n")
         found = {"seconds": seconds, "limit": limit, "last_line": last_line(text)}
-        found |= {"outcome": FAILED if status else PASSED, "reason": ""}
+        found |= {"outcome": PASSED if status == 0 else FAILED, "reason": ""}
         if status is None:
             found["reason"] = f"ended after {limit:.0f} s"
         elif status:
@@ -152,7 +152,7 @@ def last_line(text) -> str:
 
 def fetch(part: Part, folder: Path, out: Path) -> dict:
     """Copies the pictures, and reads the record and its bars, as far as they were written."""
-    for name, pattern in part.pictures.items():
+    for pattern, name in part.pictures:
         written = sorted(folder.glob(pattern))
         if written:
             shutil.copy(written[-1], out / name)
@@ -164,10 +164,12 @@ def fetch(part: Part, folder: Path, out: Path) -> dict:
 
 
 def epochs_bar(found: dict) -> list[dict]:
-    """The bar for twenty epochs, against the time from the start of the program to its end."""
-    seconds = found["seconds"] if found["outcome"] == PASSED else None
-    verdict = "not measured" if seconds is None else "met" if seconds <= EPOCHS_BAR else "missed"
-    what = "seconds for 20 epochs of DCGAN, start to end"
+    """The bar for twenty epochs, against the seconds of training that the example tells at its
+    end. They are whole seconds, so 10 may be more than 10 and doesn't count."""
+    told = re.search(r"steps on .*, (\d+) s;", found.get("last_line", ""))
+    seconds = float(told[1]) if told and found["outcome"] == PASSED else None
+    verdict = "not measured" if seconds is None else "met" if seconds < EPOCHS_BAR else "missed"
+    what = "seconds of training for 20 epochs of DCGAN"
     return [{"what": what, "limit": EPOCHS_BAR, "value": seconds, "verdict": verdict}]
 
 
@@ -177,10 +179,10 @@ def epochs_bar(found: dict) -> list[dict]:
 def look_around() -> dict:
     """The GPU and the software; "error" says why there is no GPU."""
     command = [sys.executable, str(ROOT / "benchmarks" / "cuda_timing.py")]
-    status, text = finish(command, limit=60)
+    status, text = finish(command, limit=90)
     if status:
         return {"error": last_line(text)}
-    return {"error": "not answered in 60 s"} if status is None else json.loads(last_line(text))
+    return {"error": "not answered in 90 s"} if status is None else json.loads(last_line(text))
 
 
 def why_not(part: Part, facts: dict, left: float) -> str:
@@ -193,8 +195,8 @@ def why_not(part: Part, facts: dict, left: float) -> str:
     return "the time was up" if left < 10 else ""
 
 
-def run_all(chosen: list, facts: dict, out: Path) -> dict:
-    results, deadline = {}, time.perf_counter() + TIME_LIMIT
+def run_all(chosen: list, facts: dict, out: Path, deadline: float) -> dict:
+    results = {}
     for part in chosen:
         left = deadline - time.perf_counter()
         if reason := why_not(part, facts, left):
@@ -238,6 +240,7 @@ def main():
     p.add_argument("--out", type=Path, required=True, help="folder to write to")
     p.add_argument("--precision", choices=("float32", "tf32"), default="float32")
     args = p.parse_args()
+    deadline = time.perf_counter() + TIME_LIMIT
     args.out.mkdir(parents=True, exist_ok=True)
     facts = look_around()
     print(", ".join(f"{key} {value}" for key, value in facts.items() if key != "error"))
@@ -245,7 +248,7 @@ def main():
         print(f"error: {facts['error']}", file=sys.stderr)
     text = json.dumps(facts, indent=1) + "\n"
     (args.out / "gpu_check.txt").write_text(text, encoding="utf-8")
-    results = run_all(parts(args.precision), facts, args.out)
+    results = run_all(parts(args.precision), facts, args.out, deadline)
     write_summary(args.out, facts, results)
     print_summary(results)
     return status_of(facts, results)

@@ -42,6 +42,7 @@ from cuda_timing import gpu_facts, open_gpu, print_gpu
 from engines import (
     BASELINE,
     ENGINES,
+    GPU_ENGINES,
     GRADIENT_TOLERANCE,
     QUICK_TASKS,
     SIDE,
@@ -73,7 +74,7 @@ GPU_TOLERANCES = {
     "float32": {"losses": LOSS_TOLERANCE, "warm_losses": 1e-2},
     "tf32": {"losses": 1e-2, "warm_losses": 5e-2},
 }
-PATIENCE = 120  # seconds for a GPU's contestant to compile and warm up
+PATIENCE = {"cpu": 600, "cuda": 120}  # seconds for a contestant to compile and warm up
 
 
 def main():
@@ -107,7 +108,10 @@ def main():
 
 
 def on_gpu(args) -> int:
-    """The contest on the GPU; the exit status, 1 if the engines' losses disagree."""
+    """The contest on the GPU; the exit status, 1 if the engines' losses disagree.
+
+    What there is, is written after every task, in case this is ended before its end.
+    """
     facts = machine() | {"gpu": gpu_facts(open_gpu(args.precision))}
     print_machine(facts)
     print_gpu(facts["gpu"])
@@ -119,14 +123,14 @@ def on_gpu(args) -> int:
         results[name] = {str(threads): found | {"title": title}}
         differences += differing_losses(title, found["engines"], GPU_TOLERANCES[args.precision])
         print_contest(title, found)
-    bars = [] if args.quick else judge_gpu(results)
+        bars = [] if args.quick else judge_gpu(results)
+        settings = {"quick": args.quick, "rounds": rounds, "seconds_per_turn": seconds}
+        settings |= {"device": args.device, "precision": args.precision}
+        record = {"machine": facts, "settings": settings, "tasks": results}
+        record |= {"differences": differences, "bars": [b.as_dict() for b in bars]}
+        figure = picture(results, f"on {facts['gpu']['gpu']}, products in {args.precision}")
+        save(args.out, f"vs_pytorch_cuda_{args.precision}", record, figure)
     print_bars(bars)
-    settings = {"quick": args.quick, "rounds": rounds, "seconds_per_turn": seconds}
-    settings |= {"device": args.device, "precision": args.precision}
-    record = {"machine": facts, "settings": settings, "tasks": results}
-    record |= {"differences": differences, "bars": [b.as_dict() for b in bars]}
-    figure = picture(results, f"on {facts['gpu']['gpu']}, products in {args.precision}")
-    save(args.out, f"vs_pytorch_cuda_{args.precision}", record, figure)
     print(*differences, sep="\n", end="\n" * bool(differences), file=sys.stderr)
     return 1 if differences else 0
 
@@ -246,15 +250,15 @@ def on_device(worker: Worker) -> dict:
 def enlist(title, task: Task, threads):
     """A started worker for each engine that can take part, and the reasons of the others."""
     workers, absent, environment = {}, {}, clean_environment(threads)
-    patience = PATIENCE if task.device == "cuda" else None
     for name, contestant in contestants(task, threads).items():
-        if reason := name in engines_for(task) and reason_to_skip(name, task):
+        reason = reason_to_skip(name, task) if name in engines_for(task) else ""
+        if reason:
             absent[name] = reason
         else:
             workers[name] = Worker(contestant, environment, ready=False)
     for name, worker in tqdm(list(workers.items()), desc=f"{title}: starting", leave=False):
         try:
-            worker.make_ready(patience)
+            worker.make_ready(PATIENCE[task.device])
         except Absent as error:
             if name in (OURS, PEAK, COPY):
                 raise SystemExit(f"{title}: {name} itself failed: {error}") from error
@@ -429,8 +433,10 @@ def judge(results: dict) -> list[Bar]:
 
 
 def judge_gpu(results: dict) -> list[Bar]:
-    """The bars of the GPU; "graph" is the faster of PyTorch's two."""
-    small, large = (next(iter(found.values()))["engines"] for found in results.values())
+    """The bars of the GPU, as far as there are results; the faster of PyTorch's graphs counts."""
+    absent = {name: {"absent": "not measured"} for name in GPU_ENGINES}
+    found = [next(iter(by_threads.values()))["engines"] for by_threads in results.values()]
+    small, large = [*found, absent][:2]
     graphs = "PyTorch graph", "PyTorch graph channels_last"
     last = "PyTorch channels_last"
     return [
@@ -490,7 +496,7 @@ def draw_bars(panel, found: dict):
     key = "ratio" if BASELINE in rows else "ms"
     values = np.array([row[key] for row in rows.values()])
     spread = np.array([row[f"{key}_quartiles"] for row in rows.values()])
-    colors = [plots.P_G if name == OURS else plots.GUIDE for name in rows]
+    colors = [plots.P_G if name in (OURS, CAPTURED) else plots.GUIDE for name in rows]
     places = np.arange(len(rows))
     panel.barh(places, values, color=colors, height=0.65)
     panel.hlines(places, spread[:, 0], spread[:, 1], color=plots.P_DATA, linewidth=1.5)
@@ -507,7 +513,7 @@ def draw_bars(panel, found: dict):
         floor = max(found["floor_ms"], found.get("bytes_floor_ms", 0))
         floor /= rows[BASELINE]["ms"] if key == "ratio" else 1
         panel.axvline(floor, color=plots.D_STAR, linestyle=":", linewidth=1.5, label="floor")
-        panel.legend(loc="upper right")
+        panel.legend(loc="lower right" if CAPTURED in rows else "upper right")
 
 
 if __name__ == "__main__":
