@@ -92,7 +92,7 @@ def main(argv=None):
         g = generator_step(D, run.G_optimizer, objective, fake)
         run.average.update()
         run.record.add(d.loss, g.loss, d.real, d.fake, g.fake)
-        return fake
+        return fake.detach()
 
     step = backend.capture(step)  # on a GPU: recorded once, then replayed without Python
     done, began, healthy = start, time.perf_counter(), True

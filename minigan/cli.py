@@ -314,7 +314,9 @@ class Record:
         return {"rows": self.rows()}
 
     def load_state(self, state: dict):
-        self._rows, self._log = state["rows"], None
+        if self._log is not None:
+            self._log.drain()  # and kept: a captured step writes to this very log
+        self._rows = state["rows"]
 
 
 class Monitor:

@@ -308,7 +308,9 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         y = y if scale is None else mul(y, scale)
         return (y if shift is None else add(y, shift)), mu, variance
 
-    axes, eps = tuple(a % x.ndim for a in axes), float(eps)
+    axes, eps = tuple(sorted(a % x.ndim for a in axes)), float(eps)
+    if axes != tuple(range(axes[0], axes[-1] + 1)):
+        raise ValueError(f"normalize: axes {axes} are not neighbours, as every norm's are")
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
     vjp = _NormalizeVJP(x, scale, axes, eps, mu, variance, kept)
     edges = [(x, vjp.x), (scale, vjp.scale), (shift, vjp.shift)]

@@ -3,6 +3,7 @@
 `pytest --hypothesis-profile=explore` looks further: other examples each time, and many more.
 """
 
+import functools
 import os
 
 # Before anything imports NumPy: tests run side by side, and each BLAS would take every core.
@@ -50,6 +51,7 @@ def _fake_device():
     return CudaBackend(fake, lambda backend: FakeProducts(fake))
 
 
+@functools.cache
 def _real_device():
     from minigan.backend.cuda import open_device
 
@@ -68,6 +70,7 @@ def cuda(request, monkeypatch):
     from minigan import backend
 
     device = {"fake": _fake_device, "real": _real_device}[request.param]()
+    monkeypatch.setattr(device, "precision", "float32")
     monkeypatch.setitem(backend._BACKENDS, "cuda", device)
     monkeypatch.setitem(backend._BACKEND_OF_TYPE, device.xp.ndarray, device)
     return device

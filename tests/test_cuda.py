@@ -301,6 +301,36 @@ def test_a_captured_step_is_the_eager_step(cuda):
     assert captured.batches.step == steps
 
 
+class TwoMoves(Game):
+    """Two steps of D, on two batches, for one of G: what the host does comes twice."""
+
+    def _step(self):
+        for _ in range(2):
+            fake = super()._step()
+        return fake
+
+
+def test_a_captured_step_may_move_twice(cuda):
+    eager, captured = TwoMoves(cuda), TwoMoves(cuda, capture=True)
+    for _ in range(7):
+        eager.step()
+        captured.step()
+    for a, b in zip(captured.weights(), eager.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(captured.record.rows(), eager.record.rows(), rtol=1e-3, atol=1e-5)
+    assert captured.batches.step == 14 and captured.optimizers[0].t == 14
+
+
+def test_a_record_that_is_loaded_goes_on_with_a_captured_step(cuda):
+    game = Game(cuda, capture=True)
+    for _ in range(6):
+        game.step()
+    state = game.record.state()
+    game.record.load_state({"rows": state["rows"][:2]})
+    game.step()
+    assert len(game.record.rows()) == 3
+
+
 class Critic:
     """WGAN-GP with everything that keeps a state: spectral norm, dropout, a penalty's generator."""
 
@@ -349,23 +379,48 @@ def test_on_the_cpu_capture_is_the_step_itself():
 
 
 @pytest.mark.parametrize(
-    ("step", "names"),
+    ("step", "operation"),
     [
         (lambda x: x.sum().item(), "item"),
-        (lambda x: float((x * 2).sum()), "item|float"),
-        (lambda x: x * tensor(np.ones(3, np.float32), device="cuda"), "asarray|tensor"),
+        (lambda x: float((x * 2).sum()), "__float__"),
+        (lambda x: x * tensor(np.ones(3, np.float32), device="cuda"), "tensor"),
         (lambda x: x.numpy().sum(), "numpy"),
+        (lambda x: x.reshape(3, 1, 1) @ x.reshape(3, 1, 1), "__matmul__"),
     ],
-    ids=["item", "float", "upload", "numpy"],
+    ids=["item", "float", "upload", "numpy", "stack of matrices"],
 )
-def test_what_cannot_be_captured_is_named(cuda, step, names):
+def test_what_cannot_be_captured_is_named(cuda, step, operation):
     x = tensor(np.ones(3, np.float32), device=cuda)
     captured = cuda.capture(lambda: step(x))
     for _ in range(3):
         captured()
-    with pytest.raises(CaptureError, match=names):
-        captured()
+    line = step.__code__.co_firstlineno
+    for _ in range(2):  # and it stays refused
+        with pytest.raises(CaptureError) as caught:
+            captured()
+        assert re.match(
+            rf"test_cuda\.py, line {line}: {operation} can't be part", str(caught.value)
+        )
     assert cuda.captured is None
+    assert (x + 1.0).numpy().tolist() == [2, 2, 2], "the device must be of use afterwards"
+
+
+def test_an_interrupted_recording_leaves_the_device_usable(cuda):
+    x, calls = tensor(np.ones(3, np.float32), device=cuda), []
+
+    def step():
+        y = x * 2.0
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return y
+
+    captured = cuda.capture(step)
+    for _ in range(3):
+        captured()
+    with pytest.raises(KeyboardInterrupt):
+        captured()
+    assert (x + 1.0).numpy().tolist() == [2, 2, 2] == captured().numpy().tolist()
 
 
 def test_a_step_whose_shapes_change_is_named(cuda):
@@ -373,8 +428,9 @@ def test_a_step_whose_shapes_change_is_named(cuda):
     captured = cuda.capture(lambda: relu(Tensor(cuda.xp.ones(next(sizes), "float32"))))
     captured()
     captured()
-    with pytest.raises(CaptureError, match="rectify of 3 elements, then rectify of 4 elements"):
-        captured()
+    for _ in range(2):
+        with pytest.raises(CaptureError, match="rectify of 3 elements, then rectify of 4 elements"):
+            captured()
 
 
 def test_the_log_keeps_every_row_beyond_its_ring(cuda):
@@ -485,6 +541,12 @@ def test_what_is_missing_is_named_with_its_remedy(fault, says, remedy):
         check(fake)
     message = str(caught.value)
     assert says in message and remedy in message and "\n" not in message
+
+
+def test_a_kernel_gets_no_other_dtype(cuda):
+    x = tensor(np.ones(3, np.float32), device=cuda).astype("float16")
+    with pytest.raises(TypeError, match="rectify: got arrays of float16, want float32 or float64"):
+        relu(x)
 
 
 def test_devices_do_not_mix(cuda):

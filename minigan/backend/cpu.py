@@ -121,7 +121,7 @@ class Live:
 
 
 class Log:
-    """Rows of scalars, kept until somebody looks."""
+    """Rows of scalars, kept until somebody looks; here with all their digits."""
 
     def __init__(self):
         self._rows = []
@@ -202,7 +202,7 @@ class Backend:
     def scatter_add(self, shape, index, values):
         """Zeros of `shape` with `values` added at `index`, repeated indices included."""
         out = np.zeros(shape, values.dtype)
-        if _is_basic(index):
+        if is_basic(index):
             out[index] = values
         else:
             np.add.at(out, index, values)
@@ -214,7 +214,8 @@ class Backend:
         """`step`, a function without arguments, in the form in which this device runs it fastest.
 
         Every call is one step. A device that can, records the step once and then replays it
-        without Python; the CPU calls the function.
+        without Python; the CPU calls the function. So a step must do the same at every call: a
+        Python number that varies would stay what it was, unless it goes through `live`.
         """
         return step
 
@@ -436,7 +437,7 @@ def _count(shape, axes) -> int:
     return math.prod(shape[axis] for axis in axes)
 
 
-def _is_basic(index) -> bool:
+def is_basic(index) -> bool:
     """Whether NumPy's basic indexing applies, under which no element is named twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(p is None or p is Ellipsis or isinstance(p, (int, slice)) for p in parts)

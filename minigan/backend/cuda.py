@@ -6,7 +6,8 @@ kernel makes out of a counter, matrix products that can be recorded, and `captur
 whole training step once and replays it without Python.
 
 All work goes to one stream, which is made the current one, so that whatever is done in order here
-is done in order there.
+is done in order there. CuPy's current stream belongs to a thread: open the device in the thread
+that computes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from minigan.backend.cpu import (
     Live,
     Log,
     Window,
+    is_basic,
     seed_from,
 )
 from minigan.backend.cublas import Cublas, loaded_library
@@ -38,6 +40,8 @@ THREADS = 256  # in a block
 MOST_BLOCKS = 65_535  # the kernels' loops go on from there
 WORKSPACE = 32 << 20  # bytes, what NVIDIA recommends for Hopper
 SOURCE = Path(__file__).with_name("kernels.cu")
+PACKAGE = Path(__file__).parents[1]
+REALS = {"float32": "float", "float64": "double"}  # what kernels.cu is compiled for
 
 
 # --- Opening the device --------------------------------------------------------------------------
@@ -75,15 +79,22 @@ def check(cupy):
             "device 'cuda': no NVIDIA driver: install it (on Ubuntu: sudo ubuntu-drivers install), "
             "or use --device cpu"
         )
+    built_for = runtime.runtimeGetVersion() // 1000
     try:
         count, reason = runtime.getDeviceCount(), ""
     except RuntimeError as error:
         count, reason = 0, f" ({' '.join(str(error).split())})"
+    if "InsufficientDriver" in reason:
+        raise DeviceError(
+            f"device 'cuda': this CuPy is for CUDA {built_for}, the driver for CUDA "
+            f"{driver // 1000}: pip uninstall cupy-cuda{built_for}x, then pip install "
+            f"'cupy-cuda{driver // 1000}x[ctk]'"
+        )
     if count == 0:
         raise DeviceError(
             f"device 'cuda': the driver finds no GPU{reason}: see nvidia-smi, or use --device cpu"
         )
-    _check_libraries(cupy, driver // 1000)
+    _check_libraries(cupy, built_for)
 
 
 def _check_libraries(cupy, version: int):
@@ -96,6 +107,8 @@ def _check_libraries(cupy, version: int):
             f"device 'cuda': a CUDA library is missing ({' '.join(str(error).split())}): "
             f"pip install 'cupy-cuda{version}x[ctk]'"
         ) from error
+    except MemoryError as error:
+        raise DeviceError(f"device 'cuda': its memory is full ({error}): see nvidia-smi") from error
 
 
 def _compiled(cupy, real):
@@ -154,20 +167,28 @@ class CudaBackend(Backend):
 
     def scatter_add(self, shape, index, values):
         out = self.cupy.zeros(shape, values.dtype)
-        self.cupy.add.at(out, index, values)
+        if is_basic(index):
+            out[index] = values
+        else:
+            self.cupy.add.at(out, index, values)
         return out
 
     def matmul(self, a, b, out=None):
         """a b. Two matrices go straight to cuBLAS; stacks of them, never captured, through CuPy."""
-        if a.ndim != 2 or b.ndim != 2 or a.dtype.kind != "f":
-            return self.cupy.matmul(a, b)
+        if a.ndim != 2 or b.ndim != 2 or a.dtype.name not in REALS:
+            return self.cupy.matmul(a, b, out=out)
         if out is None:
             out = self.empty((a.shape[0], b.shape[1]), a.dtype)
         if 0 in (*a.shape, *b.shape):
             out.fill(0)
         else:
-            self.gemm(_dense(self.cupy, a), _dense(self.cupy, b), out)
+            self.gemm(self._plain(a), self._plain(b), out)
         return out
+
+    def _plain(self, matrix):
+        """The matrix, or a copy by rows if it is stored neither by rows nor by columns."""
+        plain = matrix.flags.c_contiguous or matrix.flags.f_contiguous
+        return matrix if plain else self._dense(matrix)
 
     def gemm(self, a, b, out):
         """out = a b, for matrices without gaps in memory."""
@@ -182,9 +203,14 @@ class CudaBackend(Backend):
         self.cupy.cuda.set_allocator(functools.partial(self._allocate, pool))
 
     def _allocate(self, pool, size):
+        out_of_memory = self.cupy.cuda.memory.OutOfMemoryError
+        with contextlib.suppress(out_of_memory):
+            return pool.malloc(size)
+        if self.captured is None:
+            self._pool.free_all_blocks()  # a pool that is full gives back only its own
         try:
             return pool.malloc(size)
-        except self.cupy.cuda.memory.OutOfMemoryError as error:
+        except out_of_memory as error:
             free, total = self.cupy.cuda.runtime.memGetInfo()
             raise DeviceError(
                 f"out of device memory: {_mb(size)} asked for, {_mb(pool.used_bytes())} in use, "
@@ -217,8 +243,12 @@ class CudaBackend(Backend):
             self.watched.append(f"{name} of {work:,} elements")
         if work == 0:
             return
-        kinds = (a.dtype.name for a in arguments if isinstance(a, self.cupy.ndarray))
-        real = "float64" if "float64" in kinds else "float32"
+        kinds = {a.dtype for a in arguments if isinstance(a, self.cupy.ndarray)}
+        reals = {dtype.name for dtype in kinds if dtype.kind == "f"} or {"float32"}
+        if len(reals) > 1 or not reals <= REALS.keys():  # a kernel would write past the end
+            got = " and ".join(sorted(reals))
+            raise TypeError(f"{name}: got arrays of {got}, want float32 or float64")
+        (real,) = reals
         blocks = blocks or min(-(-work // threads), MOST_BLOCKS)
         passed = tuple(np.int64(a) if type(a) is int else a for a in arguments)
         self._kernel(name, real)((blocks,), (threads,), passed)
@@ -229,9 +259,10 @@ class CudaBackend(Backend):
 
     @functools.cache  # noqa: B019
     def _module(self, dtype):
-        return _compiled(self.cupy, {"float32": "float", "float64": "double"}[dtype])
+        return _compiled(self.cupy, REALS[dtype])
 
     def _dense(self, x):
+        """x, or a copy of it without gaps in memory, which is how kernels read."""
         return self.cupy.ascontiguousarray(x)
 
     def to_unit(self, images, index=None):
@@ -265,7 +296,7 @@ class CudaBackend(Backend):
         return out
 
     def normalize(self, x, scale, shift, axes, eps):
-        if not all(_per_channel(p) for p in (scale, shift)):
+        if not all(_per_channel(p, x.shape, axes) for p in (scale, shift)):
             y, mu, variance, kept = self.normalize(x, None, None, axes, eps)
             y = y if scale is None else y * scale
             return y if shift is None else y + shift, mu, variance, kept
@@ -298,7 +329,7 @@ class CudaBackend(Backend):
         return out
 
     def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
-        if not _per_channel(scale):
+        if not _per_channel(scale, g.shape, axes):
             g = g * scale
             sums = tuple(total * scale for total in sums)
             scale = None
@@ -345,7 +376,7 @@ class CudaBackend(Backend):
         if self.captured is None:
             work()
         else:
-            self.captured.host_work.append(work)
+            self.captured.register(work)
 
     def live(self) -> DeviceLive:
         return DeviceLive(self)
@@ -356,19 +387,12 @@ class CudaBackend(Backend):
     def upload(self, values, into=None):
         if into is None:
             return self.cupy.asarray(values)
-        into.set(values)
+        into[...] = self.cupy.asarray(values)
         return into
 
 
 def _mb(size) -> str:
     return f"{size / 2**20:,.0f} MB"
-
-
-def _dense(cupy, matrix):
-    """The matrix, or a copy by rows if it is stored neither by rows nor by columns."""
-    if matrix.flags.c_contiguous or matrix.flags.f_contiguous:
-        return matrix
-    return cupy.ascontiguousarray(matrix)
 
 
 def _geometry(image, window: Window):
@@ -380,8 +404,6 @@ def _geometry(image, window: Window):
 def _folded(shape, axes):
     """(A, B, C) with B the size of `axes`, which are neighbours; and the shape with them as 1."""
     first, last = min(axes), max(axes) + 1
-    if sorted(axes) != list(range(first, last)):
-        raise ValueError(f"normalize: axes {axes} are not neighbours, as kernels.cu wants them")
     kept = (*shape[:first], *(1,) * (last - first), *shape[last:])
     return (*map(math.prod, (shape[:first], shape[first:last], shape[last:])),), kept
 
@@ -391,9 +413,9 @@ def _slices(rows):
     return max(1, min(256, rows // 32))
 
 
-def _per_channel(parameter) -> bool:
-    """Whether γ or β is one number per channel, the last axis, which is what kernels.cu takes."""
-    return parameter is None or parameter.size == (parameter.shape or (1,))[-1]
+def _per_channel(parameter, shape, axes) -> bool:
+    """Whether γ or β is one number, or one for each c < C, which is what kernels.cu takes."""
+    return parameter is None or parameter.size in (1, _folded(shape, axes)[0][2])
 
 
 # --- Numbers that change, and numbers to look at -------------------------------------------------
@@ -410,6 +432,8 @@ class DeviceLive(Live):
         self._arrays = {}
 
     def set(self, *values):
+        if values == self._values:
+            return
         super().set(*values)
         for array in self._arrays.values():
             self._write(array)
@@ -417,6 +441,8 @@ class DeviceLive(Live):
     def array(self, dtype):
         """The numbers as an array of `dtype`, the same memory at every call."""
         if dtype.name not in self._arrays:
+            if self._backend.captured is not None:  # each replay would reset the numbers
+                raise CaptureError(f"{dtype.name} numbers are first asked for in a captured step")
             self._arrays[dtype.name] = self._backend.cupy.zeros(self.MOST, dtype)
             self._write(self._arrays[dtype.name])
         return self._arrays[dtype.name]
@@ -431,7 +457,10 @@ class DeviceLive(Live):
 
 
 class DeviceLog(Log):
-    """`Log` in device memory: a ring of rows, which a kernel appends to."""
+    """`Log` in device memory: a ring of float32 rows, which a kernel appends to.
+
+    A full ring is read before the next row goes into it, which is the only wait.
+    """
 
     CAPACITY = 1024
 
@@ -447,8 +476,9 @@ class DeviceLog(Log):
         return self._count - self._begin + sum(map(len, self._looked))
 
     def append(self, scalars):
-        cupy = self._backend.cupy
-        row = cupy.stack([cupy.asarray(x, dtype="float32") for x in scalars])
+        row = self._backend.empty(self._columns, "float32")
+        for i, scalar in enumerate(scalars):
+            row[i] = scalar
         self._backend.host(self._make_room)
         self._backend.launch(
             *("append_row", self._columns, row, self._ring, self._position),
@@ -528,7 +558,7 @@ class PhiloxGenerator(Generator):
         return out
 
     def _set(self, key, counter):
-        self._state.set(np.array([key, counter], np.uint64))
+        self._state[...] = self.backend.asarray(np.array([key, counter], np.uint64))
 
 
 # --- A training step as one CUDA graph -----------------------------------------------------------
@@ -540,8 +570,12 @@ class Captured:
     A CUDA graph is the list of all kernels with the addresses they work on. Replaying it takes
     one launch: no Python, no allocation. So everything a step reads that changes between steps
     must be device memory (`Backend.live`, `Backend.upload`), and what the host has to do for a
-    step is registered by `Backend.host` and done before each replay. What the step returns is the
-    same memory every time: read it, or copy it, before the next call.
+    step is registered by `Backend.host` and done before the replay. Work that a step does twice
+    (two updates by one optimiser) cuts it into several graphs, each replayed after its own work.
+
+    What the step returns is the same memory every time: read it, or copy it, before the next
+    call. After recording, what the step uses must stay where it is: `train()`, `eval()` or
+    `astype()` on a network, or another optimiser, would not be noticed.
 
     The memory of the recorded step comes from a pool of its own, which nobody else may reuse.
     """
@@ -550,23 +584,25 @@ class Captured:
 
     def __init__(self, backend: CudaBackend, step):
         self.backend, self.step = backend, step
-        self.host_work = []
         self._pool = backend.cupy.cuda.MemoryPool()
-        self._calls, self._graph, self._result = 0, None, None
-        self._seen = []
+        self._calls, self._seen, self._error = 0, [], None
+        self._parts, self._result = [], None  # of (host work, graph), and what the step returned
 
     def __call__(self):
+        if self._error is not None:
+            raise self._error
         if self._calls < self.WARM_UP:
             return self._warm_up()
-        if self._graph is None:
+        if not self._parts:
             self._record()
-        for work in self.host_work:
-            work()
-        self._graph.launch(self.backend.stream)
+        for host_work, graph in self._parts:
+            for work in host_work:
+                work()
+            graph.launch(self.backend.stream)
         return self._result
 
     def _warm_up(self):
-        """The step as it stands; CaptureError if the last two times it did different things."""
+        """The step as it stands; CaptureError if the last two times it launched other kernels."""
         self._calls += 1
         self.backend.watched = seen = []
         try:
@@ -577,10 +613,11 @@ class Captured:
         if self._calls == self.WARM_UP and seen != self._seen:
             pairs = itertools.zip_longest(self._seen, seen, fillvalue="nothing")
             before, now = next((a, b) for a, b in pairs if a != b)
-            raise CaptureError(
+            self._error = CaptureError(
                 f"this step changes from call to call, so it can't be replayed: {before}, then "
                 f"{now}. Every call must do the same, with the same shapes"
             )
+            raise self._error
         self._seen = seen
         return result
 
@@ -592,22 +629,40 @@ class Captured:
         backend = self.backend
         with self._own_memory(), _no_collector():
             backend.captured = self
-            backend.stream.begin_capture()
             try:
+                self._begin()
                 self._result = self.step()
-            except Exception as error:
+                self._end()
+            except BaseException as error:  # Ctrl-C too: the stream must not stay in a capture
+                self._parts = []
                 with contextlib.suppress(Exception):
-                    backend.stream.end_capture()  # an aborted capture can't be ended in order
-                self.host_work = []
-                raise CaptureError(_explained(error)) from error
+                    backend.stream.end_capture()
+                if not isinstance(error, Exception):
+                    raise
+                self._error = CaptureError(_explained(error))
+                raise self._error from error
             finally:
                 backend.captured = None
-            self._graph = backend.stream.end_capture()
+
+    def register(self, work):
+        """Host work, met while recording."""
+        if work in self._parts[-1][0]:
+            self._end()
+            self._begin()
+        self._parts[-1][0].append(work)
+
+    def _begin(self):
+        self._parts.append(([], None))
+        self.backend.stream.begin_capture()
+
+    def _end(self):
+        host_work, _ = self._parts.pop()
+        self._parts.append((host_work, self.backend.stream.end_capture()))
 
 
 @contextlib.contextmanager
 def _no_collector():
-    """Python's garbage collector may free device memory, which a capture doesn't allow."""
+    """Python's garbage collector may destroy graphs or modules, which a capture doesn't allow."""
     gc.collect()
     was_on = gc.isenabled()
     gc.disable()
@@ -619,12 +674,15 @@ def _no_collector():
 
 
 def _explained(error) -> str:
-    """Which operation broke off a capture, and why."""
+    """Which operation broke off a capture, in which line of the user's, and why."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if "minigan" in Path(f.filename).parts] or list(frames)
-    last = ours[-1]
+    ours = [Path(frame.filename).is_relative_to(PACKAGE) for frame in frames]
+    # The user's last line, and what it called in this package; or, failing that, elsewhere.
+    entries = [k for k in range(1, len(frames)) if ours[k] and not ours[k - 1]]
+    last = entries[-1] if entries else min(2, len(frames) - 1)
+    user, operation = frames[last - 1], frames[last].name
     return (
-        f"{last.name} (line {last.lineno} of {Path(last.filename).name}) can't be part of a "
-        f"captured step: {' '.join(str(error).split())}. A step may not wait for the device "
-        "(float(), .item(), .numpy()), send host arrays to it, or multiply stacks of matrices"
+        f"{Path(user.filename).name}, line {user.lineno}: {operation} can't be part of a captured "
+        f"step: {' '.join(str(error).split())}. A step may not wait for the device, send host "
+        "arrays to it, or multiply stacks of matrices"
     )
