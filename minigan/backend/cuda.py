@@ -409,8 +409,10 @@ def _folded(shape, axes):
 
 
 def _slices(rows):
-    """Into how many parts a sum is cut, so that there is work for many threads."""
-    return max(1, min(256, rows // 32))
+    """Into how many parts a sum is cut: as many as each part is long, so that both the sums within
+    the parts and the sum over them are short.
+    """
+    return max(1, min(512, math.isqrt(rows)))
 
 
 def _per_channel(parameter, shape, axes) -> bool:

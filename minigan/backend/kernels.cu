@@ -10,8 +10,8 @@
 
    The letters: images are x[n, row, column, c]; a window at (i, j) has taps (u, v), stride s and
    padding p; see conv.py. Arrays are contiguous, the last index the fastest, and neighbouring
-   threads take neighbouring elements, because a GPU reads memory in whole lines. Indices are 64
-   bits: the patches of one large batch pass 2³¹ elements. */
+   threads take neighbouring elements, because a GPU reads memory in whole lines (in a layer norm,
+   where C = 1 below, they don't). Indices are 64 bits, but those within one image. */
 
 typedef REAL real;
 
@@ -34,18 +34,17 @@ extern "C" __global__ void im2col(
     const real* x, real* columns, long long count, int h, int w, int c, int kh, int kw, int sh,
     int sw, int ph, int pw, int oh, int ow)
 {
+    const long long per_image = (long long)oh * ow * kh * kw * c;
     for (long long index = first_index(); index < count; index += index_step()) {
-        long long rest = index;
+        const long long n = index / per_image;
+        unsigned int rest = index - n * per_image; /* a 64-bit division takes several times longer */
         const int channel = rest % c;
         rest /= c;
         const int v = rest % kw;
         rest /= kw;
         const int u = rest % kh;
         rest /= kh;
-        const int j = rest % ow;
-        rest /= ow;
-        const int i = rest % oh;
-        const long long n = rest / oh;
+        const int j = rest % ow, i = rest / ow;
 
         const int row = i * sh - ph + u, column = j * sw - pw + v;
         const bool inside = 0 <= row && row < h && 0 <= column && column < w;
@@ -63,14 +62,13 @@ extern "C" __global__ void col2im(
     const real* columns, real* x, long long count, int h, int w, int c, int kh, int kw, int sh,
     int sw, int ph, int pw, int oh, int ow)
 {
+    const long long per_image = (long long)h * w * c;
     for (long long index = first_index(); index < count; index += index_step()) {
-        long long rest = index;
+        const long long n = index / per_image;
+        unsigned int rest = index - n * per_image;
         const int channel = rest % c;
         rest /= c;
-        const int column = rest % w + pw;
-        rest /= w;
-        const int row = rest % h + ph;
-        const long long n = rest / h;
+        const int column = rest % w + pw, row = rest / w + ph;
 
         const int first_i = row < kh ? 0 : (row - kh) / sh + 1;
         const int first_j = column < kw ? 0 : (column - kw) / sw + 1;
