@@ -231,10 +231,6 @@ class Backend:
         """A log of rows with that many scalars."""
         return Log()
 
-    def upload(self, values, into=None):
-        """Host values as an array here; `into` is the one to overwrite if there is one already."""
-        return self.asarray(values)
-
     def synchronize(self):
         """Waits until the device has done all it was told to do."""
 

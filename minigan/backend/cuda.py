@@ -384,12 +384,6 @@ class CudaBackend(Backend):
     def log(self, columns) -> DeviceLog:
         return DeviceLog(self, columns)
 
-    def upload(self, values, into=None):
-        if into is None:
-            return self.cupy.asarray(values)
-        into[...] = self.cupy.asarray(values)
-        return into
-
 
 def _mb(size) -> str:
     return f"{size / 2**20:,.0f} MB"
@@ -571,7 +565,7 @@ class Captured:
 
     A CUDA graph is the list of all kernels with the addresses they work on. Replaying it takes
     one launch: no Python, no allocation. So everything a step reads that changes between steps
-    must be device memory (`Backend.live`, `Backend.upload`), and what the host has to do for a
+    must be device memory (`Backend.live`), and what the host has to do for a
     step is registered by `Backend.host` and done before the replay. Work that a step does twice
     (two updates by one optimiser) cuts it into several graphs, each replayed after its own work.
 

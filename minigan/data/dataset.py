@@ -106,7 +106,7 @@ class Batches:
 
     def at(self, step: int):
         """The images of `step` = 0, 1, 2 …: float32 (size, h, w, c) in [−1, 1] on the device."""
-        return self.backend.to_unit(self._images, self.backend.asarray(self._indices(step)))
+        return self.backend.to_unit(self._images, self._indices(step))
 
     def next(self):
         """The images of the step that is due, and one step on; for use in a captured step."""
@@ -114,14 +114,17 @@ class Batches:
         return self.backend.to_unit(self._images, self._index)
 
     def _advance(self):
-        self._index = self.backend.upload(self._indices(self.step), into=self._index)
+        indices = self._indices(self.step)
+        if self._index is None:
+            self._index = indices.copy()
+        self._index[...] = indices  # always the same memory: a replayed step reads it there
         self.step += 1
 
     def labels_at(self, step: int):
         """The labels of the images of `step`, int64 (size,). ValueError if there are none."""
         if self._labels is None:
             raise ValueError("labels_at: these images have no labels")
-        return self._labels.take(self.backend.asarray(self._indices(step)))
+        return self._labels.take(self._indices(step))
 
     def _indices(self, step: int):
         if step < 0:
@@ -130,5 +133,6 @@ class Batches:
         if epoch != self._epoch:  # kept for speed alone: it could be drawn anew at any time
             # NumPy ignores a seed's trailing zeros: [seed, 0] would be the plain seed's stream.
             generator = cpu.generator([self.seed, 1 + epoch])
-            self._epoch, self._order = epoch, generator.permutation(len(self._images))
+            order = generator.permutation(len(self._images))
+            self._epoch, self._order = epoch, self.backend.asarray(order)
         return self._order[batch * self.size : (batch + 1) * self.size]
