@@ -68,7 +68,7 @@ def parts(precision: str) -> list[Part]:
         Part("dcgan_mnist", dcgan, 60, pictures=(("samples_*.png", "dcgan_mnist.png"),)),
         Part(
             "20 epochs",
-            (*dcgan, "--epochs", "20"),
+            (*dcgan, "--epochs", "20", "--every", "4000"),  # the bar is for training, not drawing
             limit=60,
             pictures=(("samples_*.png", "dcgan_mnist_20_epochs.png"),),
         ),
