@@ -30,7 +30,7 @@ from minigan import (
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
 from minigan.cli import Record
-from minigan.data import Batches
+from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
 from minigan.functional import dropout, relu
 from minigan.tensor import grad, tensor
 
@@ -483,6 +483,30 @@ def test_batches_are_the_same_on_both_devices(cuda):
         expected = here.at(step)
         np.testing.assert_allclose(cuda.to_numpy(there.at(step)), expected, atol=1e-6)
         np.testing.assert_allclose(cuda.to_numpy(there.next()), expected, atol=1e-6)
+
+
+DENSITIES = [
+    Gaussian(4.0, 1.25),
+    GaussianMixture1D([-2.0, 1.0, 5.0], [0.5, 1.0, 0.2], [0.2, 0.5, 0.3]),
+    Ring(),
+    Grid(),
+    Spiral(),
+]
+
+
+@pytest.mark.parametrize("density", DENSITIES, ids=lambda density: type(density).__name__)
+def test_a_density_is_drawn_in_captured_steps(cuda, density):
+    """New samples at every call, with the moments of the CPU's."""
+    rng = cuda.generator(0)
+    draw = cuda.capture(lambda: density.sample(rng, 400))
+    drawn = [cuda.to_numpy(draw()) for _ in range(6)]
+    assert len({sample.tobytes() for sample in drawn}) == 6
+    here = density.sample(cpu.generator(0), 2400)
+    there = np.concatenate(drawn)
+    assert there.dtype == np.float32 and there.shape == here.shape
+    spread = here.std(axis=0)
+    np.testing.assert_allclose(there.mean(axis=0), here.mean(axis=0), atol=0.12 * spread.max())
+    np.testing.assert_allclose(there.std(axis=0), spread, rtol=0.1)
 
 
 def test_a_checkpoint_moves_between_devices(cuda, tmp_path):

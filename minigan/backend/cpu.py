@@ -165,6 +165,10 @@ class Backend:
         """`values` (a host array, a nested list, a number) as an array on this device."""
         return np.asarray(values, dtype=dtype)
 
+    def constant(self, values, dtype="float32"):
+        """Host values that are the same every time, as an array here; sent to a device once."""
+        return np.asarray(values, dtype)
+
     def to_numpy(self, array) -> np.ndarray:
         """A NumPy array with the values of a device array; here the very same memory."""
         return np.asarray(array)

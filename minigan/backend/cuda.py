@@ -133,6 +133,7 @@ class CudaBackend(Backend):
     def __init__(self, cupy, products):
         self.xp = self.cupy = cupy
         self.captured = None  # the Captured whose recording is under way
+        self._constants = {}
         self.watched = None  # a list of what is launched, while somebody compares
         self._allocate_from(cupy.cuda.MemoryPool())
         self.stream = cupy.cuda.Stream(non_blocking=True)
@@ -142,6 +143,13 @@ class CudaBackend(Backend):
 
     def asarray(self, values, dtype=None):
         return self.cupy.asarray(values, dtype=dtype)
+
+    def constant(self, values, dtype="float32"):
+        table = np.asarray(values, dtype)
+        key = table.tobytes(), table.shape, dtype
+        if key not in self._constants:
+            self._constants[key] = self.asarray(table)
+        return self._constants[key]
 
     def to_numpy(self, array) -> np.ndarray:
         """A NumPy array with the values of a device array, as a copy; waits for the device."""

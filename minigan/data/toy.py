@@ -83,11 +83,11 @@ class GaussianMixture1D:
 
     def sample(self, rng: Generator, n: int):
         """`n` samples, float32 (n, 1) on the generator's device."""
-        place = rng.backend.asarray
-        means = place([part.mean for part in self.components], "float32")
-        stds = place([part.std for part in self.components], "float32")
+        place = rng.backend.constant
+        means = place([part.mean for part in self.components])
+        stds = place([part.std for part in self.components])
         # The last edge is left out: rounded below 1, it would send a draw past the last component.
-        edges = place(np.cumsum(self.weights)[:-1], "float32")
+        edges = place(np.cumsum(self.weights)[:-1])
         component = (rng.uniform((n, 1)) >= edges).sum(axis=1)
         return rng.normal((n, 1)) * stds[component][:, None] + means[component][:, None]
 
@@ -137,7 +137,7 @@ class GaussianModes:
 
     def sample(self, rng: Generator, n: int):
         """`n` samples, float32 (n, 2) on the generator's device."""
-        centres = rng.backend.asarray(self.centres, "float32")
+        centres = rng.backend.constant(self.centres)
         return centres[rng.integers(0, len(self.centres), n)] + rng.normal((n, 2)) * self.std
 
     def log_pdf(self, points) -> np.ndarray:
