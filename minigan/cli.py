@@ -39,14 +39,20 @@ _FREE_ON_RESUME = (
 # --- Options -------------------------------------------------------------------------------------
 
 
-def parser(description, *, steps, out, epochs=False, resumable=False) -> argparse.ArgumentParser:
+def parser(
+    description, *, out, steps=None, epochs=False, resumable=False
+) -> argparse.ArgumentParser:
     """A parser with the options that every example has; `steps` and `out` are their defaults.
 
+    steps: None for an example that trains nothing: it has --out alone.
     epochs: also offer --epochs. resumable: also offer --resume.
     """
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
+    p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
+    if steps is None:
+        return p
     p.add_argument("--device", default="cpu", help="cpu, or cuda: one NVIDIA GPU, with CuPy")
     p.add_argument(
         "--precision",
@@ -59,7 +65,6 @@ def parser(description, *, steps, out, epochs=False, resumable=False) -> argpars
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
     if epochs:
         length.add_argument("--epochs", type=whole(1), help="passes over the data, not --steps")
-    p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
     if resumable:
         p.add_argument(
             "--resume",

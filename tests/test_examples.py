@@ -268,6 +268,15 @@ def test_ctrl_c_saves_and_exits_cleanly(small, tmp_path):
     assert len(load_file(tmp_path / CHECKPOINT)["record/rows"]) == steps + 2
 
 
+def test_information_theory_prints_the_lectures_numbers(tmp_path):
+    """The die by hand: log₂ 6 = 2.585, (2·2 + 4·3) / 6 = 2.667; W₁ of disjoint boxes grows."""
+    out, _ = run("information_theory.py", "--out", tmp_path)
+    assert "H(p) = 2.585, H(p, q) = 2.667, KL(p || q) = 0.082 bits" in out
+    assert "JS = 0.693, 0.693 (ln 2 = 0.693), W1 = 2.000, 4.000" in out
+    with Image.open(tmp_path / "information_theory.png") as picture:
+        assert picture.size == (1300, 420)
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
