@@ -277,6 +277,23 @@ def test_information_theory_prints_the_lectures_numbers(tmp_path):
         assert picture.size == (1300, 420)
 
 
+def test_oscillation_is_as_theory_says(tmp_path, monkeypatch):
+    """By theory: simultaneous steps of the bilinear game grow by √(1 + α²) each; others by name."""
+    out, _ = run("oscillation.py", "--out", tmp_path)
+    assert "\nas theory says" in out and out.count("spirals out (theory") == 2
+    with Image.open(tmp_path / "oscillation.png") as picture:
+        assert picture.size == (1100, 600)
+
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = importlib.import_module("oscillation")
+    simultaneous = example.path(example.bilinear, example.WAYS[0])
+    growth = np.hypot(*simultaneous[1:].T) / np.hypot(*simultaneous[:-1].T)
+    np.testing.assert_allclose(growth, np.sqrt(1 + example.RATE**2), rtol=1e-5)
+    wrong = example.WAYS[0]._replace(expected="converges")
+    monkeypatch.setattr(example, "WAYS", [wrong])
+    assert example.main(["--out", str(tmp_path)]) == 1, "a result against theory is a failure"
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
