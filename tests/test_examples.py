@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -292,6 +293,13 @@ def test_oscillation_is_as_theory_says(tmp_path, monkeypatch):
     wrong = example.WAYS[0]._replace(expected="converges")
     monkeypatch.setattr(example, "WAYS", [wrong])
     assert example.main(["--out", str(tmp_path)]) == 1, "a result against theory is a failure"
+
+
+def test_a_discriminator_trained_alone_finds_the_optimal_one(tmp_path):
+    out, _ = run("optimal_discriminator.py", "--steps", 1000, "--batch", 512, "--out", tmp_path)
+    off, value, exact = map(float, re.findall(r"(?:\*\||from D|2 JS) (-?[\d.]+)", out))
+    assert off < 0.02 and abs(value - exact) < 0.01
+    assert (tmp_path / "D.png").exists()
 
 
 @pytest.mark.parametrize(
