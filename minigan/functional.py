@@ -299,18 +299,18 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     or are None. Returns (y, μ, σ²), the latter two as arrays with the reduced axes kept as 1.
     Source: Ioffe and Szegedy 2015.
     """
+    axes, eps = tuple(sorted(a % x.ndim for a in axes)), float(eps)
+    if axes != tuple(range(axes[0], axes[-1] + 1)):
+        raise ValueError(f"normalize: axes {axes} are not neighbours, as every norm's are")
     affine = [p for p in (scale, shift) if p is not None]
     for parameter in affine:
         check_alike("normalize", x, parameter)
         check_fits("normalize", parameter.shape, x.shape)
-    if not all(_constant_over(p.shape, axes, x.ndim) for p in affine):
+    if not all(_varies_after(p.shape, axes[-1], x.ndim) for p in affine):
         y, mu, variance = normalize(x, None, None, axes, eps=eps)
         y = y if scale is None else mul(y, scale)
         return (y if shift is None else add(y, shift)), mu, variance
 
-    axes, eps = tuple(sorted(a % x.ndim for a in axes)), float(eps)
-    if axes != tuple(range(axes[0], axes[-1] + 1)):
-        raise ValueError(f"normalize: axes {axes} are not neighbours, as every norm's are")
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
     vjp = _NormalizeVJP(x, scale, axes, eps, mu, variance, kept)
     edges = [(x, vjp.x), (scale, vjp.scale), (shift, vjp.shift)]
@@ -361,10 +361,10 @@ class _NormalizeVJP:
         return g if is_recording() else Tensor(shared[0])
 
 
-def _constant_over(shape, axes, ndim) -> bool:
-    """Whether an array of `shape`, broadcast to `ndim` dimensions, is the same along `axes`."""
+def _varies_after(shape, axis, ndim) -> bool:
+    """Whether an array of `shape`, broadcast to `ndim` dimensions, varies behind `axis` alone."""
     padded = (1,) * (ndim - len(shape)) + tuple(shape)
-    return all(padded[a] == 1 for a in axes)
+    return all(n == 1 for n in padded[: axis + 1])
 
 
 # --- Pooling and resizing of images (n, h, w, c) -------------------------------------------------

@@ -163,7 +163,7 @@ class Backend:
 
     def asarray(self, values, dtype=None):
         """`values` (a host array, a nested list, a number) as an array on this device."""
-        return np.asarray(values, dtype=dtype)
+        return self.xp.asarray(values, dtype=dtype)
 
     def constant(self, values, dtype="float32"):
         """Host values that are the same every time, as an array here; sent to a device once."""
@@ -205,11 +205,11 @@ class Backend:
 
     def scatter_add(self, shape, index, values):
         """Zeros of `shape` with `values` added at `index`, repeated indices included."""
-        out = np.zeros(shape, values.dtype)
-        if is_basic(index):
+        out = self.xp.zeros(shape, values.dtype)
+        if _is_basic(index):
             out[index] = values
         else:
-            np.add.at(out, index, values)
+            self.xp.add.at(out, index, values)
         return out
 
     # --- A training step that can be replayed ---
@@ -277,8 +277,8 @@ class Backend:
         return step
 
     def normalize(self, x, scale, shift, axes, eps):
-        """y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² over `axes`, along which γ and β (or None)
-        are constant. Returns y, μ, σ² and `kept`, what the gradient will be computed from.
+        """y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² over `axes`; γ and β (or None) vary only
+        behind these. Returns y, μ, σ² and `kept`, what the gradient will be computed from.
         """
         share = 1 / _count(x.shape, axes)
         mu = self.sum(x, axes, True) * share
@@ -437,7 +437,7 @@ def _count(shape, axes) -> int:
     return math.prod(shape[axis] for axis in axes)
 
 
-def is_basic(index) -> bool:
+def _is_basic(index) -> bool:
     """Whether NumPy's basic indexing applies, under which no element is named twice."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(p is None or p is Ellipsis or isinstance(p, (int, slice)) for p in parts)

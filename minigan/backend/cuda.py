@@ -31,7 +31,6 @@ from minigan.backend.cpu import (
     Live,
     Log,
     Window,
-    is_basic,
     seed_from,
 )
 from minigan.backend.cublas import Cublas, loaded_library
@@ -135,14 +134,12 @@ class CudaBackend(Backend):
         self.captured = None  # the Captured whose recording is under way
         self._constants = {}
         self.watched = None  # a list of what is launched, while somebody compares
-        self._allocate_from(cupy.cuda.MemoryPool())
+        self._pool = cupy.cuda.MemoryPool()
+        cupy.cuda.set_allocator(functools.partial(self._allocate, self._pool))
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.stream.use()
         self.workspace = cupy.empty(WORKSPACE, "uint8")
         self._products = products(self)
-
-    def asarray(self, values, dtype=None):
-        return self.cupy.asarray(values, dtype=dtype)
 
     def constant(self, values, dtype="float32"):
         table = np.asarray(values, dtype)
@@ -173,14 +170,6 @@ class CudaBackend(Backend):
     def broadcast_to(self, x, shape):
         return self.cupy.broadcast_to(x, shape)
 
-    def scatter_add(self, shape, index, values):
-        out = self.cupy.zeros(shape, values.dtype)
-        if is_basic(index):
-            out[index] = values
-        else:
-            self.cupy.add.at(out, index, values)
-        return out
-
     def matmul(self, a, b, out=None):
         """a b. Two matrices go straight to cuBLAS; stacks of them, never captured, through CuPy."""
         if a.ndim != 2 or b.ndim != 2 or a.dtype.name not in REALS:
@@ -205,10 +194,6 @@ class CudaBackend(Backend):
         self._products.gemm(a, b, out, tf32=self.precision == "tf32")
 
     # --- Memory ---
-
-    def _allocate_from(self, pool):
-        self._pool = pool
-        self.cupy.cuda.set_allocator(functools.partial(self._allocate, pool))
 
     def _allocate(self, pool, size):
         out_of_memory = self.cupy.cuda.memory.OutOfMemoryError
@@ -304,10 +289,6 @@ class CudaBackend(Backend):
         return out
 
     def normalize(self, x, scale, shift, axes, eps):
-        if not all(_per_channel(p, x.shape, axes) for p in (scale, shift)):
-            y, mu, variance, kept = self.normalize(x, None, None, axes, eps)
-            y = y if scale is None else y * scale
-            return y if shift is None else y + shift, mu, variance, kept
         x, (a, b, c), kept_shape = self._dense(x), *_folded(x.shape, axes)
         mu, variance = (self.empty(kept_shape, x.dtype) for _ in range(2))
         slices = _slices(b)
@@ -315,7 +296,7 @@ class CudaBackend(Backend):
         self.launch("moments_partial", slices * a * c, x, *parts, a, b, c, np.int32(slices))
         self.launch("moments_combine", a * c, *parts, mu, variance, a, b, c, np.int32(slices))
         y = self.empty(x.shape, x.dtype)
-        affine = [self._channels(p, c) for p in (scale, shift)]
+        affine = [self._channels(p, x.shape, axes) for p in (scale, shift)]
         self.launch("normalize", x.size, x, mu, variance, *affine, y, x.dtype.type(eps), a, b, c)
         return y, mu, variance, x
 
@@ -337,24 +318,21 @@ class CudaBackend(Backend):
         return out
 
     def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
-        if not _per_channel(scale, g.shape, axes):
-            g = g * scale
-            sums = tuple(total * scale for total in sums)
-            scale = None
         g, (a, b, c), _ = self._dense(g), *_folded(g.shape, axes)
         out = self.empty(g.shape, g.dtype)
-        statistics = mu, variance, self._channels(scale, c), *sums
+        statistics = mu, variance, self._channels(scale, g.shape, axes), *sums
         self.launch("normalize_grad", g.size, g, kept, *statistics, out, g.dtype.type(eps), a, b, c)
         return out
 
     def normalize_input(self, kept, mu):
         return kept
 
-    def _channels(self, parameter, c):
-        """γ or β as c numbers, or a null pointer."""
+    def _channels(self, parameter, shape, axes):
+        """γ or β as C numbers, or a null pointer."""
         if parameter is None:
             return np.uint64(0)
-        return self._dense(self.cupy.broadcast_to(parameter.reshape(-1), (c,)))
+        outer = axes[-1] + 1
+        return self._dense(self.cupy.broadcast_to(parameter, (1,) * outer + shape[outer:]))
 
     # --- Optimisers ---
 
@@ -362,8 +340,8 @@ class CudaBackend(Backend):
         if not rule.kernel:
             rule.update(theta, g, *moments)
             return
-        kinds = {bool: np.int32, float: theta.dtype.type}
-        constants = [kinds.get(type(value), theta.dtype.type)(value) for value in rule.constants]
+        real = theta.dtype.type
+        constants = [np.int32(v) if type(v) is bool else real(v) for v in rule.constants]
         arrays = theta, g, *moments, rule.live.array(theta.dtype)
         self.launch(rule.kernel, theta.size, *arrays, *constants, theta.size)
 
@@ -404,8 +382,8 @@ def _geometry(image, window: Window):
 
 
 def _folded(shape, axes):
-    """(A, B, C) with B the size of `axes`, which are neighbours; and the shape with them as 1."""
-    first, last = min(axes), max(axes) + 1
+    """(A, B, C) with B the size of `axes`, neighbours in order; and the shape with them as 1."""
+    first, last = axes[0], axes[-1] + 1
     kept = (*shape[:first], *(1,) * (last - first), *shape[last:])
     return (*map(math.prod, (shape[:first], shape[first:last], shape[last:])),), kept
 
@@ -415,11 +393,6 @@ def _slices(rows):
     the parts and the sum over them are short.
     """
     return max(1, min(512, math.isqrt(rows)))
-
-
-def _per_channel(parameter, shape, axes) -> bool:
-    """Whether γ or β is one number, or one for each c < C, which is what kernels.cu takes."""
-    return parameter is None or parameter.size in (1, _folded(shape, axes)[0][2])
 
 
 # --- Numbers that change, and numbers to look at -------------------------------------------------
