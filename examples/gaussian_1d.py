@@ -29,7 +29,6 @@ from minigan import (
     discriminator_step,
     generator_step,
     losses,
-    no_grad,
     optim,
     plots,
 )
@@ -40,7 +39,7 @@ from minigan.divergences import (
     pushforward_density,
     wasserstein1_to_quantiles,
 )
-from minigan.models import mlp
+from minigan.models import mlp, on_line
 
 FAILURE = (
     "--raw trains on the numbers as they are, far from 0. A fresh D has all its kinks at x = 0, so "
@@ -83,7 +82,7 @@ def main(argv=None):
 
     # The networks see numbers of order one: x = centre + scale · (what they see).
     centre, scale = (0.0, 1.0) if args.raw else moments(data.sample(noise, 200_000))
-    picture = Picture(args, data, average.network, D, centre, scale)
+    picture = Picture(args, backend, data, average.network, D, centre, scale)
     record = cli.Record("loss_d", "loss_g", "d_real", "d_fake")
     started = time.perf_counter()
 
@@ -139,8 +138,8 @@ class Picture:
 
     LEVELS = 20_000  # quantiles of z: a sample without its noise
 
-    def __init__(self, args, data, G, D, centre, scale):
-        self.args, self.data, self.G, self.D = args, data, G, D
+    def __init__(self, args, backend, data, G, D, centre, scale):
+        self.args, self.backend, self.data, self.G, self.D = args, backend, data, G, D
         self.centre, self.scale = centre, scale
         # Early frames lie closer together: that is when most happens.
         share = np.linspace(0, 1, args.frames + 1)[:-1] if args.frames else np.array([])
@@ -161,17 +160,12 @@ class Picture:
 
     def generate(self, z) -> np.ndarray:
         """G(z) for an array z (n,), in the data's units."""
-        return self._apply(self.G, z) * self.scale + self.centre
+        return on_line(self.G, z, self.backend) * self.scale + self.centre
 
     def discriminate(self, x) -> np.ndarray:
         """D(x) for an array x (n,) in the data's units."""
-        return self._apply(lambda t: F.sigmoid(self.D(t)), (x - self.centre) / self.scale)
-
-    def _apply(self, network, values):
-        backend = self.G.flat().backend
-        column = backend.asarray(np.reshape(values, (-1, 1)), "float32")
-        with no_grad():
-            return network(Tensor(column)).numpy().astype(float).ravel()
+        seen = (x - self.centre) / self.scale
+        return on_line(lambda t: F.sigmoid(self.D(t)), seen, self.backend)
 
     def density(self) -> np.ndarray:
         """p_g on the grid x: the probability of z, carried over by G."""

@@ -17,10 +17,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import minigan.functional as F
-from minigan import Tensor, cli, discriminator_step, losses, no_grad, optim, plots
+from minigan import Tensor, cli, discriminator_step, losses, optim, plots
 from minigan.data import Gaussian, GaussianMixture1D
 from minigan.divergences import game_value, optimal_discriminator
-from minigan.models import mlp
+from minigan.models import mlp, on_line
 
 CELL = 0.01
 X = np.arange(-8, 8, CELL) + CELL / 2
@@ -64,7 +64,7 @@ def main(argv=None):
                 break
 
     p_data, p_model = (density.pdf(X) for density in (data, model))
-    found = discriminate(average.network, backend)
+    found = on_line(lambda x: F.sigmoid(average.network(x)), X, backend)
     numbers = compare(found, p_data, p_model)
     file = plots.save_figure(picture(found, p_data, p_model, numbers, record), args.out / "D.png")
     print(
@@ -73,13 +73,6 @@ def main(argv=None):
         f"{time.perf_counter() - began:.1f} s; picture: {file})"
     )
     return 130 if interrupted else 0
-
-
-def discriminate(D, backend) -> np.ndarray:
-    """D(x) on the grid."""
-    with no_grad():
-        column = Tensor(backend.asarray(X[:, None], "float32"))
-        return F.sigmoid(D(column)).numpy().astype(float).ravel()
 
 
 def compare(d, p_data, p_model) -> dict:

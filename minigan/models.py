@@ -1,13 +1,14 @@
-"""The networks that the examples share.
+"""The networks that the examples share, and how they look at one.
 
-Each is a function that returns a plain `Sequential`: what is built is what one reads.
+Each network is made by a function that returns a plain `Sequential`: what is built is what one
+reads.
 """
 
 from __future__ import annotations
 
 import itertools
 
-from minigan.backend import Generator
+from minigan.backend import Backend, Generator
 from minigan.nn import (
     BatchNorm,
     Conv2d,
@@ -22,6 +23,7 @@ from minigan.nn import (
     he,
     normal,
 )
+from minigan.tensor import Tensor, no_grad
 
 
 def mlp(sizes, *, rng: Generator, activation=LeakyReLU, init=None, name="") -> Sequential:
@@ -130,3 +132,14 @@ def _stages(size) -> tuple[int, int]:
             f"image size {size}: expected 8 to 7·2ᵏ pixels, halving evenly, such as 28, 32 or 64"
         )
     return start, stages
+
+
+def on_line(function, x, backend: Backend):
+    """The values of a network of one variable at the points x (n,), for pictures and measures.
+
+    function: from a tensor (n, 1) on `backend` to one; a network, or one and what comes behind it.
+    Returns a host array, float64 (n,); nothing is recorded.
+    """
+    with no_grad():
+        y = function(Tensor(backend.asarray(x, "float32").reshape(-1, 1)))
+    return y.numpy().astype(float).ravel()

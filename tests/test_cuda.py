@@ -31,7 +31,7 @@ from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_b
 from minigan.backend.cuda import check
 from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
-from minigan.functional import dropout, relu
+from minigan.functional import dropout, normalize, relu
 from minigan.tensor import grad, tensor
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
@@ -74,6 +74,22 @@ def test_an_operation_is_the_same_on_both_devices(cuda, name, dtype):
     for a, b in zip(there, here, strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         close(a, b, dtype)
+
+
+@pytest.mark.parametrize(
+    ("axes", "channels"),
+    [((1,), (3,)), ((1,), (2, 1)), ((1, 2), (4, 1, 1, 3)), ((1, 2), ()), ((0, 1, 2), (1,))],
+)
+def test_a_scale_of_any_shape_is_the_same_on_both_devices(cuda, axes, channels):
+    def normalized(*inputs):
+        return normalize(*inputs, axes, eps=0.1)[0]
+
+    arrays = [
+        cpu.generator(i).normal(shape) for i, shape in enumerate([(4, 3, 2, 3), *[channels] * 2])
+    ]
+    here, there = (values_and_gradients(normalized, arrays, d, "float64") for d in (cpu, cuda))
+    for a, b in zip(there, here, strict=True):
+        close(a, b, "float64")
 
 
 LAYERS = {

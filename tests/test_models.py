@@ -13,7 +13,7 @@ from checks import fill
 from minigan import nn
 from minigan.backend import cpu
 from minigan.losses import NonSaturating
-from minigan.models import dcgan_discriminator, dcgan_generator, mlp
+from minigan.models import dcgan_discriminator, dcgan_generator, mlp, on_line
 from minigan.tensor import grad, tensor
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
@@ -162,3 +162,10 @@ def test_mlp_options():
     assert len(mlp([3, 2], rng=rng())) == 1
     with pytest.raises(ValueError, match=r"mlp: sizes \[3\]"):
         mlp([3], rng=rng())
+
+
+def test_on_line_is_the_network_point_by_point():
+    G = mlp([1, 4, 1], rng=cpu.generator(0))
+    values = on_line(G, [-1.0, 0.5, 2.0], cpu)
+    one_by_one = [G(tensor([[x]])).item() for x in (-1.0, 0.5, 2.0)]
+    assert values.dtype == np.float64 and values.tolist() == pytest.approx(one_by_one, rel=1e-6)
