@@ -5,46 +5,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from checks import gpu_is_there
 from PIL import Image
+from running import EXAMPLES, command, complaint, run
 from safetensors.numpy import load_file
 
 from minigan.models import mlp
 
 without_gpu = pytest.mark.skipif(gpu_is_there(), reason="this machine has a GPU")
-EXAMPLES = Path(__file__).parents[1] / "examples"
 CHECKPOINT = "checkpoint.safetensors"
-
-
-def run(script, *argv, status=0, **environment):
-    """Runs an example to its end; returns what it wrote to standard output and error."""
-    done = subprocess.run(
-        command(script, *argv),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        timeout=120,
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout, done.stderr
-
-
-def complaint(err):
-    """The one line that tells a user what is wrong, under the usage or a finished progress bar."""
-    assert "Traceback" not in err
-    *others, line = [line for line in err.splitlines() if line.strip()]
-    assert "error: " in line and all(o.startswith((" ", "usage:", "images:")) for o in others)
-    return line
-
-
-def command(script, *argv):
-    return [sys.executable, "-W", "error", str(EXAMPLES / script), *map(str, argv)]
 
 
 @pytest.fixture(scope="module")
