@@ -89,7 +89,7 @@ def main(argv=None):
         d = discriminator_step(D, run.D_optimizer, objective, real, fake, penalty=run.penalty)
 
         # (2) G: make the D that has just moved take its images for real ones
-        g = generator_step(D, run.G_optimizer, objective, fake)
+        g = generator_step(D, run.G_optimizer, objective, fake, real=real)
         run.average.update()
         run.record.add(d.loss, g.loss, d.real, d.fake, g.fake)
         return fake.detach()
@@ -134,10 +134,12 @@ class Run:
         self.objective = losses.OBJECTIVES[args.loss]()
 
         _, size, _, channels = dataset.images.shape
-        shape = {"rng": weights, "size": size, "channels": channels}
-        shape |= {"width": args.width, "hidden": args.hidden}
-        self.G = dcgan_generator(latent=args.latent, **shape)
-        self.D = dcgan_discriminator(batch_norm=not critic, **shape)
+        shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
+        arguments = shape | {"latent": args.latent}
+        # What evaluate_mnist.py must know to build this G again and to draw samples from it.
+        self.recipe = {"network": "dcgan", "arguments": arguments, "noise": "normal", "low": -1.0}
+        self.G = dcgan_generator(rng=weights, **arguments)
+        self.D = dcgan_discriminator(rng=weights, batch_norm=not critic, **shape)
         self.G_optimizer = optim.Adam(self.G, args.lr_g, betas=(0.5, 0.999))
         self.D_optimizer = optim.Adam(self.D, args.lr_d, betas=(0.5, 0.999))
         self.average = optim.EMA(self.G, 0.99)
@@ -159,9 +161,9 @@ class Run:
         plots.save_image(self.args.out / f"samples_{step:06d}.png", pixels, scale=2)
 
     def save(self, step):
-        options = cli.saved_options(self.args)
+        about = {"options": cli.saved_options(self.args), "data": self.data}
         path = self.args.out / cli.CHECKPOINT
-        checkpoint.save(path, self.parts, step=step, options=options, data=self.data)
+        checkpoint.save(path, self.parts, step=step, generator=self.recipe, **about)
         self.saved = step
 
     def resume(self) -> int:

@@ -80,16 +80,30 @@ def discriminator_step(
 
 
 def generator_step(
-    D: Module, optimizer: Optimizer, objective: Objective, fake: Tensor
+    D: Module,
+    optimizer: Optimizer,
+    objective: Objective,
+    fake: Tensor,
+    *,
+    real: Tensor | None = None,
+    penalty=None,
 ) -> GeneratorReport:
     """One descent of J(G) through D(G(z)); D is frozen, so that its own gradients cost nothing.
 
     fake: G(z), with its graph; `optimizer` holds G's parameters.
+    real: real samples, which only a `relative` objective looks at: ValueError if it has none.
+    penalty: a function of (D, real, fake) added to the loss, such as one of D's features.
     """
+    if objective.relative and real is None:
+        raise ValueError(
+            f"generator_step: the {objective.name} objective compares with real samples: "
+            "pass real=…"
+        )
     with frozen(D):
         output = D(fake)
-    loss = objective.generator(output)
-    optimizer.step(grad(loss, optimizer.parameters))
+        loss = objective.generator(output, D(real) if objective.relative else None)
+        total = loss if penalty is None else loss + penalty(D, real, fake)
+    optimizer.step(grad(total, optimizer.parameters))
     return GeneratorReport(loss.detach(), objective, output.detach())
 
 

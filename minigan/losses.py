@@ -1,32 +1,38 @@
 """The objectives of the game, each with its discriminator side and its generator side.
 
-All take what D returns before any sigmoid: logits, or for the Wasserstein critic plain values.
-Written on logits, ln σ(l) = −softplus(−l) and ln(1 − σ(l)) = −softplus(l) are exact for any l,
-where a logarithm of a rounded sigmoid would be −∞. Every loss is to be minimised.
+All take what D returns before any sigmoid: logits, or plain values of a Wasserstein critic, or
+energies of an autoencoding discriminator. Written on logits, ln σ(l) = −softplus(−l) and
+ln(1 − σ(l)) = −softplus(l) are exact for any l, where a logarithm of a rounded sigmoid would be −∞.
+Every loss is to be minimised.
+
+Each objective's text says what G minimises once D is optimal, and how it is known to fail. Below,
+p_d is the data's density and p_g that of G's samples.
 """
 
 from __future__ import annotations
 
 import minigan.functional as F
-from minigan.backend import Generator
-from minigan.tensor import Tensor, grad, mean, sum, tensor
+from minigan.backend import Backend, Generator
+from minigan.tensor import ShapeError, Tensor, grad, matmul, mean, sum, tensor, transpose
 
 
 class Objective:
     """One objective: two functions from D's outputs (any shape) to a scalar tensor.
 
-    `probabilistic` says whether D's outputs are logits, of the probability of being real.
+    `probabilistic` says whether D's outputs are logits, of the probability of being real;
+    `relative` whether G's side compares D's outputs for generated samples with those for real ones.
     """
 
     name = ""
     probabilistic = False
+    relative = False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss, given its outputs for real and for generated samples."""
         raise NotImplementedError
 
-    def generator(self, fake: Tensor) -> Tensor:
-        """G's loss, given D's outputs for generated samples."""
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """G's loss, given D's outputs for generated samples, and for real ones if `relative`."""
         raise NotImplementedError
 
     def score(self, output: Tensor) -> Tensor:
@@ -43,6 +49,9 @@ def binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
         return mean(F.softplus(logits))
     loss = F.softplus(-logits)
     return mean(loss if target == 1 else loss + (1.0 - target) * logits)
+
+
+# --- D tells probabilities ----------------------------------------------------------------------
 
 
 class Minimax(Objective):
@@ -68,8 +77,24 @@ class Minimax(Objective):
     def discriminator(self, real, fake):
         return binary_cross_entropy(real, self.real_label) + binary_cross_entropy(fake, 0.0)
 
-    def generator(self, fake):
+    def generator(self, fake, real=None):
         return -mean(F.softplus(fake))
+
+
+class ZeroSum(Minimax):
+    """The same game with its whole value on both sides (Goodfellow 2016, section 3.2.2).
+
+        J(G) = −J(D) = E ln D(x) + E ln(1 − D(G(z)))
+
+    G has no say in the first term, so it moves, and fails, as in `Minimax`. But J(G) is now the
+    game's value, and 2 JS(p_d, p_g) − ln 4 at D's optimum.
+    """
+
+    name = "zero-sum"
+    relative = True
+
+    def generator(self, fake, real=None):
+        return -self.discriminator(real, fake)
 
 
 class NonSaturating(Minimax):
@@ -77,13 +102,40 @@ class NonSaturating(Minimax):
 
         J(G) = −E ln D(G(z))
 
-    The gradient in the logit, D(G(z)) − 1, is largest exactly where D rejects the sample.
+    The gradient in the logit, D(G(z)) − 1, is largest exactly where D rejects the sample. At D's
+    optimum it is the gradient of KL(p_g ‖ p_d) − 2 JS(p_d, p_g) (Arjovsky and Bottou 2017, theorem
+    2.5): samples that look wrong cost much, modes that are missing cost little, so it drops modes.
     """
 
     name = "non-saturating"
 
-    def generator(self, fake):
+    def generator(self, fake, real=None):
         return binary_cross_entropy(fake, 1.0)
+
+
+class RelativisticAverage(Objective):
+    """Is a real sample more real than the average generated one? (Jolicoeur-Martineau 2019, RaGAN)
+
+        D̃(x) = σ(C(x) − E C(G(z))),      D̃(G(z)) = σ(C(G(z)) − E C(x))
+        J(D) = −E ln D̃(x) − E ln(1 − D̃(G(z))),      J(G) = −E ln D̃(G(z)) − E ln(1 − D̃(x))
+
+    Here real samples push G too. What G minimises is again a divergence, 0 only at p_g = p_d
+    (Jolicoeur-Martineau 2020). C's outputs mean something only in comparison, and the means are
+    the batch's, inside a σ: small batches bias them.
+    """
+
+    name = "relativistic"
+    relative = True
+
+    def discriminator(self, real, fake):
+        real_above = binary_cross_entropy(real - mean(fake), 1.0)
+        return real_above + binary_cross_entropy(fake - mean(real), 0.0)
+
+    def generator(self, fake, real=None):
+        return self.discriminator(fake, real)
+
+
+# --- D gives a value -----------------------------------------------------------------------------
 
 
 class LeastSquares(Objective):
@@ -91,7 +143,9 @@ class LeastSquares(Objective):
 
         J(D) = ½ E (D(x) − 1)² + ½ E D(G(z))²,      J(G) = ½ E (D(G(z)) − 1)²
 
-    D's output is no logit. With targets −1, 1, 0 instead, the optimum would be Pearson's χ².
+    D's output is no logit; its optimum is again p_d / (p_d + p_g). With targets −1, 1, 0 instead,
+    G would minimise Pearson's χ²(p_d + p_g ‖ 2 p_g). A sample far on the right side of the boundary
+    is pulled back to it; but where D is flat, around samples it is sure of, nothing is pulled.
     """
 
     name = "least-squares"
@@ -102,7 +156,7 @@ class LeastSquares(Objective):
     def discriminator(self, real, fake):
         return 0.5 * mean((real - self.real_label) ** 2) + 0.5 * mean(fake**2)
 
-    def generator(self, fake):
+    def generator(self, fake, real=None):
         return 0.5 * mean((fake - 1.0) ** 2)
 
 
@@ -111,7 +165,9 @@ class Hinge(Objective):
 
         J(D) = E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))),      J(G) = −E D(G(z))
 
-    D learns only from samples inside the margin.
+    D learns only from samples inside the margin. At its optimum, D = sign(p_d − p_g) and
+    J(D) = 2 − 2 TV(p_d, p_g). Nothing bounds D's slope in between, which is why one sees this
+    objective with spectral normalisation.
     """
 
     name = "hinge"
@@ -119,7 +175,7 @@ class Hinge(Objective):
     def discriminator(self, real, fake):
         return mean(F.relu(1.0 - real)) + mean(F.relu(1.0 + fake))
 
-    def generator(self, fake):
+    def generator(self, fake, real=None):
         return -mean(fake)
 
 
@@ -128,7 +184,9 @@ class Wasserstein(Objective):
 
         J(D) = E D(G(z)) − E D(x),      J(G) = −E D(G(z))
 
-    Nothing here bounds the critic's slope: add `gradient_penalty`.
+    Nothing here bounds the critic's slope, and without a bound both losses run away: clip the
+    weights (`optim.clip_weights`), which leaves the critic only simple functions and its slope
+    unknown, or add `gradient_penalty`, which costs a second differentiation.
     """
 
     name = "wasserstein"
@@ -136,14 +194,166 @@ class Wasserstein(Objective):
     def discriminator(self, real, fake):
         return mean(fake) - mean(real)
 
-    def generator(self, fake):
+    def generator(self, fake, real=None):
         return -mean(fake)
 
 
 OBJECTIVES = {
     objective.name: objective
-    for objective in (Minimax, NonSaturating, LeastSquares, Hinge, Wasserstein)
+    for objective in (
+        *(Minimax, ZeroSum, NonSaturating, RelativisticAverage),
+        *(LeastSquares, Hinge, Wasserstein),
+    )
 }
+
+
+# --- D reconstructs: energies --------------------------------------------------------------------
+#
+# D is an autoencoder; its output per sample is an energy ≥ 0: how badly it reconstructs the sample.
+
+
+class EnergyBased(Objective):
+    """EBGAN (Zhao et al. 2017, eqs. 1 and 2): low energy for data, at least `margin` for fakes.
+
+        J(D) = E D(x) + E max(0, m − D(G(z))),      J(G) = E D(G(z))
+
+    The best D of all that keep within [0, m] has J(D) = m − m TV(p_d, p_g): G minimises the total
+    variation (Arjovsky et al. 2017, section 4). A margin far above the energies of data leaves D
+    busy with fakes alone; with one below them it has nothing to do. Collapse is not punished: see
+    `pulling_away`. ValueError unless margin > 0.
+    """
+
+    name = "energy-based"
+
+    def __init__(self, margin=1.0):
+        if not margin > 0:
+            raise ValueError(f"margin is {margin}, expected a number > 0")
+        self.margin = margin
+
+    def discriminator(self, real, fake):
+        return mean(real) + mean(F.relu(self.margin - fake))
+
+    def generator(self, fake, real=None):
+        return mean(fake)
+
+
+class BoundaryEquilibrium(Objective):
+    """BEGAN (Berthelot et al. 2017, eq. 13): fakes count for D by a factor k that is controlled.
+
+        J(D) = L(x) − k L(G(z)),      J(G) = L(G(z))
+        k ← min(max(k + λ (γ L(x) − L(G(z))), 0), 1)                                    `control`
+
+    L is the mean energy. γ = E L(G(z)) / E L(x), the ratio that k holds up, trades the variety of
+    samples (large) for their quality (small). The paper's motive is the W₁ distance between the
+    distributions of energies, not of samples. Its measure of convergence,
+    M = L(x) + |γ L(x) − L(G(z))|, can't see collapse: one good sample, over and over, with k = 0
+    has a low M. ValueError unless 0 < gamma <= 1 and rate > 0.
+    """
+
+    name = "boundary-equilibrium"
+
+    def __init__(self, backend: Backend, *, gamma=0.5, rate=0.001):
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma is {gamma}, expected 0 < gamma <= 1")
+        if not rate > 0:
+            raise ValueError(f"rate is {rate}, expected a number > 0")
+        self.backend, self.gamma, self.rate = backend, gamma, rate
+        self.k = backend.asarray(0.0, "float32")  # changed in place, for captured steps
+
+    def discriminator(self, real, fake):
+        return mean(real) - Tensor(self.k.astype(fake.dtype)) * mean(fake)
+
+    def generator(self, fake, real=None):
+        return mean(fake)
+
+    def control(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Moves k by the energies of both kinds; returns M, a scalar. Nothing is recorded."""
+        real, fake = mean(real.detach()).data, mean(fake.detach()).data
+        balance = self.gamma * real - fake
+        self.k[...] = (self.k + self.rate * balance).clip(0.0, 1.0)
+        return Tensor(real + self.backend.xp.abs(balance))
+
+    def state(self) -> dict:
+        return {"k": self.k}
+
+    def load_state(self, state: dict):
+        self.k[...] = self.backend.asarray(state["k"], "float32")
+
+
+# --- Terms on D's features -----------------------------------------------------------------------
+
+
+def pulling_away(features: Tensor) -> Tensor:
+    """The mean squared cosine between the features of different samples (Zhao et al. 2017, eq. 4).
+
+        1 / (n (n − 1)) Σᵢ Σ_{j ≠ i} (sᵢᵀ sⱼ / (‖sᵢ‖ ‖sⱼ‖))²
+
+    In [0, 1]; 1 if all samples have one direction, which is what collapse looks like from D's
+    encoder. features: (n, d) with n ≥ 2; ShapeError otherwise.
+    """
+    n = len(features)
+    if features.ndim != 2 or n < 2:
+        raise ShapeError(f"pulling_away: got shape {features.shape}, expected (n, d), n >= 2")
+    length = F.sqrt(sum(features * features, 1, keepdims=True) + 1e-12)
+    unit = features / length
+    cosines = matmul(unit, transpose(unit))
+    each_with_itself = sum(unit * unit, 1)
+    return (sum(cosines * cosines) - sum(each_with_itself**2)) / (n * (n - 1))
+
+
+def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
+    """‖E f(x) − E f(G(z))‖², f being features inside D (Salimans et al. 2016, section 3.1).
+
+    Instead of, or besides, J(G): G no longer plays against D's verdict but for the statistics D
+    looks at, which is steadier. It has a fixed point at p_g = p_d, and others: equal means of
+    features are not equal distributions. real and fake: (n, …) and (m, …), such as D[:-1](x).
+    """
+    gap = mean(real, 0) - mean(fake, 0)
+    return sum(gap * gap)
+
+
+# --- D knows classes -----------------------------------------------------------------------------
+
+
+def cross_entropy(logits: Tensor, labels) -> Tensor:
+    """−mean ln softmax(logits)[label]: the classifier's loss, in nats.
+
+    logits: (n, classes); labels: integers (n,), an array on the same device. ShapeError or
+    TypeError if they are not.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ShapeError(
+            f"cross_entropy: got logits {logits.shape} and labels {labels.shape}, "
+            "expected (n, classes) and (n,)"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")
+    rows = logits.backend.xp.arange(len(logits))
+    return -mean(F.log_softmax(logits)[rows, labels])
+
+
+class AuxiliaryClassifier:
+    """AC-GAN (Odena et al. 2017, eqs. 2 and 3): D also names the class, and G helps it to.
+
+        J(D) = source's J(D) + CE(x) + CE(G(z, c)),      J(G) = source's J(G) + CE(G(z, c))
+
+    CE is D's `cross_entropy` in naming the class that a sample has, or was made for. D's output is
+    a pair (source (n, 1), classes (n, k)). At the optimum G does not make p_d: it prefers samples
+    whose class is beyond doubt, the less varied the larger `weight` (Gong et al. 2019).
+    """
+
+    def __init__(self, source: Objective, *, weight=1.0):
+        self.source, self.weight = source, weight
+
+    def discriminator(self, real, fake, real_labels, fake_labels) -> Tensor:
+        """D's loss: its pairs of outputs, and the classes, integers (n,), of both batches."""
+        named = cross_entropy(real[1], real_labels) + cross_entropy(fake[1], fake_labels)
+        return self.source.discriminator(real[0], fake[0]) + self.weight * named
+
+    def generator(self, fake, fake_labels, real=None) -> Tensor:
+        """G's loss; `real` is D's pair of outputs for real samples, if the source is `relative`."""
+        source = self.source.generator(fake[0], None if real is None else real[0])
+        return source + self.weight * cross_entropy(fake[1], fake_labels)
 
 
 # --- Penalties on D's slope ----------------------------------------------------------------------
@@ -163,10 +373,23 @@ def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False
     def penalty(D, real, fake):
         t = Tensor(rng.uniform((len(real),) + (1,) * (real.ndim - 1), dtype=real.dtype))
         x = tensor(t * real.detach() + (1.0 - t) * fake.detach(), requires_grad=True)
-        excess = _slope(D, x) - target
-        if one_sided:
-            excess = F.relu(excess)
-        return weight * mean(excess * excess)
+        return weight * _squared_excess(D, x, target, one_sided)
+
+    return penalty
+
+
+def dragan_penalty(rng: Generator, *, weight=10.0, target=1.0, spread=0.5):
+    """λ E (‖∇D(x + δ)‖ − target)² around real samples (Kodali et al. 2017, DRAGAN).
+
+    δ ~ N(0, (spread · s)²) in every value, s the standard deviation of all of the batch's values.
+    It keeps D from growing steep next to the data, where sharp local optima trap G. The slope
+    between far modes and G's samples stays free.
+    """
+
+    def penalty(D, real, fake):
+        noise = rng.normal(real.shape, dtype=real.dtype) * (real.data.std() * spread)
+        x = tensor(real.detach() + Tensor(noise), requires_grad=True)
+        return weight * _squared_excess(D, x, target, one_sided=False)
 
     return penalty
 
@@ -175,17 +398,33 @@ def r1_penalty(*, weight=10.0):
     """γ/2 E ‖∇D(x)‖² at real samples (Mescheder et al. 2018, eq. 9)."""
 
     def penalty(D, real, fake):
-        x = tensor(real.detach(), requires_grad=True)
-        return (0.5 * weight) * mean(_squared_slope(D, x))
+        return (0.5 * weight) * _mean_squared_slope(D, real)
 
     return penalty
 
 
-def _slope(D, x):
-    """‖∇D‖ per sample. ε stands under the root: at a zero gradient √ has an infinite slope."""
-    return F.sqrt(_squared_slope(D, x) + 1e-12)
+def r2_penalty(*, weight=10.0):
+    """γ/2 E ‖∇D(G(z))‖² at generated samples (Mescheder et al. 2018, eq. 10)."""
+
+    def penalty(D, real, fake):
+        return (0.5 * weight) * _mean_squared_slope(D, fake)
+
+    return penalty
+
+
+def _squared_excess(D, x, target, one_sided):
+    """E (‖∇D(x)‖ − target)². ε stands under the root: at a zero gradient √ has infinite slope."""
+    excess = F.sqrt(_squared_slope(D, x) + 1e-12) - target
+    if one_sided:
+        excess = F.relu(excess)
+    return mean(excess * excess)
+
+
+def _mean_squared_slope(D, samples):
+    return mean(_squared_slope(D, tensor(samples.detach(), requires_grad=True)))
 
 
 def _squared_slope(D, x):
+    """‖∇D(x)‖² per sample (n,)."""
     (gradient,) = grad(sum(D(x)), [x], create_graph=True)
     return sum(gradient * gradient, tuple(range(1, x.ndim)))

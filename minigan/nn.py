@@ -10,7 +10,9 @@ All parameters of a network stand in one flat array once an optimiser has taken 
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import math
 
 import minigan.functional as F
@@ -106,6 +108,11 @@ def he(slope=0.0):
 def xavier():
     """N(0, 2 / (fan_in + fan_out)): for tanh and linear layers (Glorot and Bengio 2010)."""
     return lambda rng, shape, fan_in, fan_out: rng.normal(shape) * math.sqrt(2 / (fan_in + fan_out))
+
+
+def uniform(bound):
+    """Uniform on [−bound, bound), whatever the fans: the first GAN's (Goodfellow et al. 2014)."""
+    return lambda rng, shape, fan_in, fan_out: rng.uniform(shape, -bound, bound)
 
 
 def orthogonal(gain=1.0):
@@ -249,6 +256,31 @@ class Module:
             old = getattr(module, attribute)
             old[...] = backend_of(old).asarray(state[key], old.dtype)
 
+    @contextlib.contextmanager
+    def at(self, weights):
+        """`with D.at(weights):` D computes with these tensors in the place of its parameters.
+
+        weights: one tensor for each parameter, in their order and shapes; graphs lead to whatever
+        they were computed from. ValueError if they do not fit.
+        """
+        parameters, weights = self.named_parameters(), list(weights)
+        if [w.shape for w in weights] != [p.shape for p in parameters.values()]:
+            raise ValueError(
+                f"at: got weights of shapes {[w.shape for w in weights]}, expected the "
+                f"parameters' {[p.shape for p in parameters.values()]}"
+            )
+        places = []
+        for path in parameters:
+            *owners, key = path.split(".")
+            places.append((functools.reduce(getattr, owners, self), key))
+        try:
+            for (owner, key), weight in zip(places, weights, strict=True):
+                vars(owner)[key] = weight
+            yield self
+        finally:
+            for (owner, key), parameter in zip(places, parameters.values(), strict=True):
+                vars(owner)[key] = parameter
+
     def describe(self) -> str:
         """What the constructor was given, for `repr`."""
         return ""
@@ -287,7 +319,9 @@ class Sequential(Module):
         return len(self.children())
 
     def __getitem__(self, index) -> Module:
-        return list(self)[index]
+        """One layer, or for a slice a network of the same layers: D[:-1] gives D's features."""
+        chosen = list(self)[index]
+        return Sequential(*chosen) if isinstance(index, slice) else chosen
 
 
 # --- Layers with weights -------------------------------------------------------------------------
@@ -318,6 +352,26 @@ class Linear(Module):
 
     def describe(self):
         return " -> ".join(map(str, self.weight.shape))
+
+
+class Maxout(Linear):
+    """The largest of several linear functions: (…, inputs) -> (…, units) (Goodfellow et al. 2013).
+
+    Unit i is max over j of x W[:, j, i] + b[j, i], j = 1 … pieces: a convex, piecewise linear
+    activation that is learnt. Pieces that tie share the gradient equally.
+    """
+
+    def __init__(self, inputs, units, pieces, *, rng: Generator, init=None, bias=True):
+        _check_sizes("Maxout", inputs, units, pieces)
+        super().__init__(inputs, pieces * units, rng=rng, init=init, bias=bias)
+        self.units, self.pieces = units, pieces
+
+    def apply(self, x, weight):
+        y = super().apply(x, weight)
+        return reshape(y, (*y.shape[:-1], self.pieces, self.units)).max(axis=-2)
+
+    def describe(self):
+        return f"{self.weight.shape[0]} -> {self.units}, {self.pieces} pieces"
 
 
 class Conv2d(Module):

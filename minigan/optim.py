@@ -233,6 +233,20 @@ class Adam(Optimizer):
         theta -= (m * rate) / root
 
 
+# --- Constraints ---------------------------------------------------------------------------------
+
+
+def clip_weights(network: Module, bound):
+    """θ ← min(max(θ, −c), c) for every parameter, in place, to be called after an optimiser's step.
+
+    How the first Wasserstein GAN keeps its critic's slope bounded (Arjovsky et al. 2017,
+    Algorithm 1, line 7, with c = 0.01). ValueError unless bound > 0.
+    """
+    bound, flat = _positive("bound", bound), network.flat()
+    flat.backend.xp.clip(flat.data, -bound, bound, out=flat.data)
+    flat.backend.host(flat.updated)
+
+
 # --- Averaging -----------------------------------------------------------------------------------
 
 

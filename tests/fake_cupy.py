@@ -312,8 +312,8 @@ class Capture:
     def add(self, kernel, operands):
         self.kernels.append(kernel)
         for memory in (x._memory for x in operands if isinstance(x, Array)):
-            own = memory.made_in == self.serial
-            self.memories[weakref.ref(memory)] = memory.pool if own else _never
+            recorded = memory.made_in is not None  # in this part of a step, or in one before it
+            self.memories[weakref.ref(memory)] = memory.pool if recorded else _never
 
     def check(self):
         """RuntimeError if a replay would touch memory that others may have been given since.

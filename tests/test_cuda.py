@@ -168,22 +168,25 @@ LINEAR = (np.zeros((7, 5)), np.zeros(5))
 
 
 @pytest.mark.parametrize("name", losses.OBJECTIVES)
-@pytest.mark.parametrize("penalty", ["none", "gradient", "one-sided", "r1"])
+@pytest.mark.parametrize("penalty", ["none", "gradient", "one-sided", "dragan", "r1", "r2"])
 def test_an_objective_is_the_same_on_both_devices(cuda, name, penalty):
     """Both losses and D's gradients, through second derivatives where there is a penalty."""
     objective, mix = losses.OBJECTIVES[name](), cpu.generator(3).uniform((6, 1))
+    noise = cpu.generator(4).normal((6, 3))
     results = []
     for device in (cpu, cuda):
         D = models.mlp([3, 5, 1], rng=device.generator(0))
         for i, p in enumerate(D.parameters()):
             p.data[...] = device.asarray(cpu.generator([9, i]).normal(p.shape))
         real, fake = (tensor(cpu.generator(i).normal((6, 3)), device=device) for i in (1, 2))
-        total = objective.discriminator(D(real), D(fake)) + objective.generator(D(fake))
+        total = objective.discriminator(D(real), D(fake)) + objective.generator(D(fake), D(real))
         made = {
             "none": lambda *inputs: 0.0,
             "gradient": losses.gradient_penalty(Fixed(device.asarray(mix))),
             "one-sided": losses.gradient_penalty(Fixed(device.asarray(mix)), one_sided=True),
+            "dragan": losses.dragan_penalty(Fixed(device.asarray(noise))),
             "r1": losses.r1_penalty(),
+            "r2": losses.r2_penalty(),
         }
         total = total + made[penalty](D, real, fake)
         results.append([t.numpy() for t in (total, *grad(total, D.parameters(), unused="zeros"))])
@@ -199,6 +202,58 @@ class Fixed:
 
     def uniform(self, shape, dtype):
         return self.points.reshape(shape)
+
+    normal = uniform
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, labels: losses.pulling_away(x),
+        lambda x, labels: losses.feature_matching(x, x * x),
+        lambda x, labels: losses.cross_entropy(x, labels),
+        lambda x, labels: losses.EnergyBased(0.7).discriminator(x * x, x * x),
+    ],
+    ids=["pulling away", "feature matching", "cross entropy", "energies"],
+)
+def test_a_loss_is_the_same_on_both_devices(cuda, loss):
+    values, labels, results = cpu.generator(0).normal((4, 3)), np.array([2, 0, 1, 1]), []
+    for device in (cpu, cuda):
+        x = tensor(values, device=device, requires_grad=True)
+        y = loss(x, device.asarray(labels))
+        results.append([y.numpy(), grad(y, [x])[0].numpy()])
+    for a, b in zip(*results, strict=True):
+        close(b, a)
+
+
+class Equilibrium:
+    """BEGAN's three moves on energies of a linear D, eager or captured."""
+
+    def __init__(self, device, capture):
+        self.D, self.noise = nn.Linear(3, 1, rng=device.generator(0)), device.generator(1)
+        self.optimizer = optim.SGD(self.D, 1e-3)
+        self.objective = losses.BoundaryEquilibrium(device, gamma=0.5, rate=0.05)
+        self.record = Record("measure", "k")
+        self.step = device.capture(self._step) if capture else self._step
+
+    def _step(self):
+        real, fake = (Tensor(self.noise.normal((8, 3))) for _ in range(2))
+        real_energy, fake_energy = (self.D(x) ** 2 for x in (real, fake))
+        loss = self.objective.discriminator(real_energy, fake_energy)
+        self.optimizer.step(grad(loss, self.D.parameters()))
+        optim.clip_weights(self.D, 0.6)
+        measure = self.objective.control(real_energy * 4.0, fake_energy)
+        self.record.add(measure, Tensor(self.objective.k))
+
+
+def test_k_moves_in_a_captured_step(cuda):
+    eager, captured = (Equilibrium(cuda, capture) for capture in (False, True))
+    for _ in range(10):
+        eager.step()
+        captured.step()
+    rows = captured.record.rows()
+    np.testing.assert_allclose(rows, eager.record.rows(), rtol=1e-4, atol=1e-6)
+    assert (np.diff(rows[:, 1]) != 0).all() and np.abs(captured.D.weight.numpy()).max() <= 0.6
 
 
 def test_dropout_scales_what_it_keeps(cuda):

@@ -18,17 +18,27 @@ from minigan import nn
 from minigan.backend import cpu
 from minigan.losses import (
     OBJECTIVES,
+    AuxiliaryClassifier,
+    BoundaryEquilibrium,
+    EnergyBased,
     Hinge,
     LeastSquares,
     Minimax,
     NonSaturating,
+    RelativisticAverage,
     Wasserstein,
+    ZeroSum,
     binary_cross_entropy,
+    cross_entropy,
+    dragan_penalty,
+    feature_matching,
     gradient_penalty,
+    pulling_away,
     r1_penalty,
+    r2_penalty,
 )
 from minigan.models import mlp
-from minigan.tensor import Tensor, grad, tensor
+from minigan.tensor import ShapeError, Tensor, grad, tensor
 
 
 def mean(values):
@@ -67,12 +77,14 @@ DERIVATIVES = {
     "hinge": (lambda r: -float(r < 1), lambda f: float(f > -1), lambda f: -1),
     "wasserstein": (lambda r: -1, lambda f: 1, lambda f: -1),
 }
-each_objective = pytest.mark.parametrize("name", OBJECTIVES)
+each_objective = pytest.mark.parametrize("name", TERMS)
+RELATIVE = ("zero-sum", "relativistic")  # J(G) is no mean of one term per sample: further below
 LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=6)
 
 
 def test_every_objective_is_here():
-    assert set(OBJECTIVES) == set(TERMS) == set(DERIVATIVES)
+    assert set(OBJECTIVES) == {*TERMS, *RELATIVE} and set(TERMS) == set(DERIVATIVES)
+    assert [name for name in OBJECTIVES if OBJECTIVES[name].relative] == list(RELATIVE)
     assert [OBJECTIVES[name].name for name in OBJECTIVES] == list(OBJECTIVES)
 
 
@@ -246,6 +258,243 @@ def test_scores():
         )
 
 
+# --- Objectives that compare with real samples ---------------------------------------------------
+
+
+def relativistic(first, second):
+    """−E ln σ(first − E second) − E ln(1 − σ(second − E first)), in plain Python."""
+    above = mean([-ln_sigmoid(x - mean(second)) for x in first])
+    return above + mean([-ln_sigmoid(-(x - mean(first))) for x in second])
+
+
+@given(real=LOGITS, fake=LOGITS)
+def test_relativistic_average_is_the_formula(real, fake):
+    r, f = tensor(np.array(real)[:, None]), tensor(np.array(fake)[:, None])
+    objective = RelativisticAverage()
+    assert objective.discriminator(r, f).item() == pytest.approx(relativistic(real, fake))
+    assert objective.generator(f, r).item() == pytest.approx(relativistic(fake, real))
+
+
+@given(real=LOGITS, fake=LOGITS)
+def test_zero_sum_is_zero_sum_and_moves_as_minimax(real, fake):
+    r, f = leaves([np.array(real), np.array(fake)])
+    game = ZeroSum()
+    assert game.generator(f, r).item() == -game.discriminator(r, f).item()
+    (mine,), (minimax,) = (
+        grad(loss, [f]) for loss in (game.generator(f, r), Minimax().generator(f))
+    )
+    np.testing.assert_allclose(mine.numpy(), minimax.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", RELATIVE)
+def test_relative_objectives_have_gradients_of_both_orders(name):
+    objective = OBJECTIVES[name]()
+    real, fake = fill((5, 1), "even"), fill((4, 1), "odd", 1)
+    for side in (objective.discriminator, objective.generator):
+        check_gradients(side, real, fake)
+        check_float32(side, real, fake)
+
+
+@pytest.mark.parametrize("name", RELATIVE)
+def test_relative_objectives_at_far_logits(name):
+    """Linear where a log of a rounded sigmoid would be −∞."""
+    objective = OBJECTIVES[name]()
+    r, f = leaves([np.full((2, 1), -FAR, "f4"), np.full((2, 1), FAR, "f4")])
+    loss = objective.discriminator(r, f)
+    assert loss.item() == pytest.approx({"zero-sum": 2, "relativistic": 4}[name] * FAR)
+    assert objective.discriminator(f, r).item() == 0
+    for g in grad(loss, [r, f]) + grad(objective.generator(f, r), [f]):
+        assert np.isfinite(g.numpy()).all()
+
+
+def test_relativistic_ignores_a_shift_of_the_critic():
+    r, f = tensor(fill((4, 1))), tensor(fill((6, 1), seed=1))
+    moved = RelativisticAverage().discriminator(r + 3.0, f + 3.0).item()
+    assert RelativisticAverage().discriminator(r, f).item() == pytest.approx(moved)
+
+
+# --- What each says of its optimum: the best D over many values, on three points -----------------
+
+P, Q = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.3, 0.6])
+
+
+def best_value(objective, low, high):
+    """min over D of J(D), each point having its own D(x) in [low, high], by trying them all."""
+    values = np.linspace(low, high, 2401)
+    zero = tensor(np.zeros(1))
+    total = 0.0
+    for p, q in zip(P, Q, strict=True):
+        real = [objective.discriminator(tensor(np.array([v])), zero).item() for v in values]
+        fake = [objective.discriminator(zero, tensor(np.array([v]))).item() for v in values]
+        at_zero = objective.discriminator(zero, zero).item()
+        real_zero = at_zero - ZERO_FAKE[type(objective)]
+        real_term = np.array(real) - ZERO_FAKE[type(objective)]
+        fake_term = np.array(fake) - real_zero
+        total += (p * real_term + q * fake_term).min()
+    return total
+
+
+# The fake samples' term of J(D) where D(G(z)) = 0, which separates the two terms above.
+ZERO_FAKE = {Hinge: 1.0, EnergyBased: 2.0, LeastSquares: 0.0}
+
+
+def test_hinge_measures_total_variation():
+    variation = np.abs(P - Q).sum() / 2
+    assert best_value(Hinge(), -3, 3) == pytest.approx(2 - 2 * variation)
+
+
+def test_energy_measures_total_variation():
+    variation = np.abs(P - Q).sum() / 2
+    assert best_value(EnergyBased(2.0), 0, 2) == pytest.approx(2 - 2 * variation)
+
+
+def test_least_squares_has_the_same_best_discriminator():
+    """J(D) at D = p_d / (p_d + p_g) is ½ Σ p q / (p + q)."""
+    assert best_value(LeastSquares(), -1, 2) == pytest.approx((P * Q / (P + Q)).sum() / 2, abs=1e-6)
+
+
+# --- Energies ------------------------------------------------------------------------------------
+
+ENERGIES = st.lists(st.floats(0, 10), min_size=1, max_size=6)
+
+
+@given(real=ENERGIES, fake=ENERGIES, margin=st.floats(0.1, 10))
+def test_energy_based_is_the_formula(real, fake, margin):
+    objective, r, f = EnergyBased(margin), tensor(np.array(real)), tensor(np.array(fake))
+    expected = mean(real) + mean([max(0.0, margin - e) for e in fake])
+    assert objective.discriminator(r, f).item() == pytest.approx(expected)
+    assert objective.generator(f).item() == pytest.approx(mean(fake))
+
+
+def test_energy_based_gradients():
+    real, fake = fill((5,), "positive"), fill((4,), "positive", 1)
+    check_gradients(EnergyBased(float(np.median(fake)) + 1e-3).discriminator, real, fake)
+
+
+@given(
+    energies=st.lists(st.tuples(ENERGIES, ENERGIES), min_size=1, max_size=8),
+    gamma=st.floats(0.1, 1),
+    rate=st.floats(1e-3, 0.2),
+)
+def test_boundary_equilibrium_follows_the_papers_recursion(energies, gamma, rate):
+    """Berthelot et al. 2017, eq. 13, and M of section 3.4.1, in Python's own numbers."""
+    objective, k = BoundaryEquilibrium(cpu, gamma=gamma, rate=rate), 0.0
+    for real, fake in energies:
+        r, f = leaves([np.array(real), np.array(fake)])
+        loss = objective.discriminator(r, f)
+        assert loss.item() == pytest.approx(mean(real) - k * mean(fake), abs=1e-4)
+        (g,) = grad(loss, [f], unused="zeros")
+        assert g.numpy() == pytest.approx(-k / len(fake), abs=1e-5)
+        measure = objective.control(r, f)
+        balance = gamma * mean(real) - mean(fake)
+        k = min(max(k + rate * balance, 0.0), 1.0)
+        assert objective.k.item() == pytest.approx(k, abs=1e-5)
+        assert measure.item() == pytest.approx(mean(real) + abs(balance), abs=1e-5)
+        assert objective.generator(f).item() == pytest.approx(mean(fake))
+
+
+def test_k_is_part_of_the_state():
+    objective, other = BoundaryEquilibrium(cpu), BoundaryEquilibrium(cpu)
+    objective.control(tensor(np.array([9.0])), tensor(np.array([1.0])))
+    assert objective.k > 0 and objective.k.dtype == np.float32
+    other.load_state(objective.state())
+    assert other.k == objective.k and other.k is not objective.k
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EnergyBased(0), "margin is 0"),
+        (lambda: EnergyBased(math.nan), "margin is nan"),
+        (lambda: BoundaryEquilibrium(cpu, gamma=0), "gamma is 0"),
+        (lambda: BoundaryEquilibrium(cpu, gamma=1.5), "gamma is 1.5"),
+        (lambda: BoundaryEquilibrium(cpu, rate=0), "rate is 0"),
+    ],
+)
+def test_impossible_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# --- Features and classes ------------------------------------------------------------------------
+
+
+def test_pulling_away_is_the_double_sum():
+    s = fill((5, 3))
+    cosine = lambda a, b: (a @ b) / math.sqrt((a @ a) * (b @ b))
+    pairs = [cosine(s[i], s[j]) ** 2 for i in range(5) for j in range(5) if i != j]
+    assert pulling_away(tensor(s)).item() == pytest.approx(sum(pairs) / 20)
+    check_gradients(pulling_away, s)
+    check_float32(pulling_away, s)
+
+
+def test_pulling_away_tells_collapse_from_variety():
+    one, many = np.ones((4, 6)), np.eye(4, 6)
+    assert pulling_away(tensor(one)).item() == pytest.approx(1)
+    assert pulling_away(tensor(many)).item() == pytest.approx(0, abs=1e-12)
+    zeros = leaves([np.zeros((3, 2))])[0]
+    assert not grad(pulling_away(zeros), [zeros])[0].numpy().any()  # and no NaN
+    for shape in ((1, 3), (4, 3, 2)):
+        with pytest.raises(ShapeError, match="pulling_away: got shape"):
+            pulling_away(tensor(np.ones(shape)))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 2)])
+def test_feature_matching_is_the_squared_distance_of_the_means(shape):
+    real, fake = fill((5, *shape)), fill((4, *shape), seed=1)
+    expected = sum((a - b) ** 2 for a, b in zip(real.mean(0).flat, fake.mean(0).flat, strict=True))
+    assert feature_matching(tensor(real), tensor(fake)).item() == pytest.approx(expected)
+    check_gradients(feature_matching, real, fake)
+
+
+def test_cross_entropy_is_the_formula():
+    logits, labels = fill((4, 3)), np.array([2, 0, 1, 2])
+    expected = mean(
+        [
+            math.log(sum(math.exp(x) for x in row)) - row[label]
+            for row, label in zip(logits, labels, strict=True)
+        ]
+    )
+    assert cross_entropy(tensor(logits), labels).item() == pytest.approx(expected)
+    check_gradients(lambda x: cross_entropy(x, labels), logits)
+    far = leaves([np.array([[FAR, -FAR]], np.float32)])[0]
+    assert cross_entropy(far, np.array([1])).item() == pytest.approx(2 * FAR)
+    assert cross_entropy(far, np.array([0])).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "error"),
+    [
+        (np.ones((3, 2)), np.array([0, 1]), ShapeError),
+        (np.ones(3), np.array([0, 1, 0]), ShapeError),
+        (np.ones((2, 2)), np.array([0.0, 1.0]), TypeError),
+        (np.ones((2, 2)), np.array([0, 2]), IndexError),
+    ],
+)
+def test_cross_entropy_refuses(logits, labels, error):
+    with pytest.raises(error):
+        cross_entropy(tensor(logits), labels)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_auxiliary_classifier_is_the_sum_of_its_parts(name):
+    source = OBJECTIVES[name]()
+    game = AuxiliaryClassifier(source, weight=0.5)
+    (r, f), classes = (tensor(fill((4, 1), seed=s)) for s in (0, 1)), [fill((4, 3), seed=2)] * 2
+    real_labels, fake_labels = np.array([0, 1, 2, 0]), np.array([2, 2, 1, 0])
+    named = [
+        cross_entropy(tensor(c), labels).item()
+        for c, labels in zip(classes, (real_labels, fake_labels), strict=True)
+    ]
+    real, fake = ((side, tensor(c)) for side, c in zip((r, f), classes, strict=True))
+    assert game.discriminator(real, fake, real_labels, fake_labels).item() == pytest.approx(
+        source.discriminator(r, f).item() + 0.5 * sum(named)
+    )
+    assert game.generator(fake, fake_labels, real).item() == pytest.approx(
+        source.generator(f, r).item() + 0.5 * named[1]
+    )
+
+
 # --- Penalties -----------------------------------------------------------------------------------
 
 
@@ -281,15 +530,18 @@ def test_penalties_of_a_linear_critic(w, weight, target, one_sided):
 
     penalty = gradient_penalty(cpu.generator(0), weight=weight, target=target, one_sided=one_sided)
     assert penalty(critic, real, fake).item() == pytest.approx(weight * excess**2, abs=1e-4)
-    r1 = r1_penalty(weight=weight)(critic, real, fake)
-    assert r1.item() == pytest.approx(weight / 2 * slope**2, rel=1e-10, abs=1e-200)
+    for penalty in (r1_penalty, r2_penalty):
+        value = penalty(weight=weight)(critic, real, fake)
+        assert value.item() == pytest.approx(weight / 2 * slope**2, rel=1e-10, abs=1e-200)
 
 
 def test_defaults_are_the_papers():
     real, fake = samples((3, 2))
     critic = lambda x: x @ tensor(np.array([[3.0], [4.0]]))
     assert gradient_penalty(cpu.generator(0))(critic, real, fake).item() == pytest.approx(160)
+    assert dragan_penalty(cpu.generator(0))(critic, real, fake).item() == pytest.approx(160)
     assert r1_penalty()(critic, real, fake).item() == pytest.approx(125)
+    assert r2_penalty()(critic, real, fake).item() == pytest.approx(125)
 
 
 def test_points_between_real_and_fake():
@@ -329,6 +581,27 @@ def test_one_norm_per_sample(shape, one_sided):
     value = r1_penalty(weight=3.0)(spy, real, fake)
     np.testing.assert_array_equal(spy.x, real.numpy())
     assert value.item() == pytest.approx(1.5 * mean([np.sum((a * x) ** 2) for x in real.numpy()]))
+    value = r2_penalty(weight=3.0)(spy, real, fake)
+    np.testing.assert_array_equal(spy.x, fake.numpy())
+    assert value.item() == pytest.approx(1.5 * mean([np.sum((a * x) ** 2) for x in fake.numpy()]))
+    dragan = dragan_penalty(cpu.generator(0), weight=3.0, target=target)(spy, real, fake)
+    slopes = [math.sqrt(np.sum((a * x) ** 2)) for x in spy.x]
+    assert dragan.item() == pytest.approx(3 * mean([(s - target) ** 2 for s in slopes]), rel=1e-9)
+
+
+def test_dragan_looks_around_real_samples():
+    """x + δ, δ ~ N(0, (spread · s)²), s the deviation of all values; new in every call."""
+    real, fake = samples((400, 3))
+    spy = Spy(lambda x: x.sum(1))
+    penalty = dragan_penalty(cpu.generator(0), spread=0.25)
+    drawn = []
+    for _ in range(2):
+        penalty(spy, real, fake)
+        drawn.append((spy.x - real.numpy()) / (0.25 * real.numpy().std()))
+    noise = np.concatenate(drawn).ravel()
+    assert abs(noise.mean()) < 4 / math.sqrt(noise.size)
+    assert abs(noise.std() - 1) < 4 / math.sqrt(2 * noise.size)
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 4 / math.sqrt(1200)
 
 
 def conv_net():
@@ -361,7 +634,9 @@ CRITICS = {
 PENALTIES = {
     "gradient": lambda: gradient_penalty(cpu.generator(0)),
     "one-sided": lambda: gradient_penalty(cpu.generator(0), target=0.2, one_sided=True),
+    "dragan": lambda: dragan_penalty(cpu.generator(0)),
     "r1": r1_penalty,
+    "r2": r2_penalty,
 }
 
 
@@ -407,7 +682,7 @@ def test_a_critic_of_zeros(penalty, dtype):
     for p in D.parameters():
         p.data[...] = 0
     value = PENALTIES[penalty]()(D, *samples((5, 3), dtype))
-    expected = {"gradient": 10, "one-sided": 0, "r1": 0}[penalty]
+    expected = {"gradient": 10, "dragan": 10}.get(penalty, 0)
     assert value.item() == pytest.approx(expected, rel=1e-5)
     for g in grad(value, D.parameters(), unused="zeros"):
         assert not g.numpy().any()  # NaN would count as true

@@ -567,6 +567,47 @@ def test_sequential_is_a_sequence():
 # --- Parameters, buffers, state ------------------------------------------------------------------
 
 
+def test_a_slice_shares_its_layers():
+    net = nn.Sequential(nn.Linear(3, 4, rng=cpu.generator(0)), nn.Tanh(), nn.Flatten())
+    features = net[:-1]
+    assert [type(layer) for layer in features] == [nn.Linear, nn.Tanh]
+    assert features[0] is net[0] and features.parameters() == net.parameters()
+    x = tensor(fill((2, 3)).astype("f4"))
+    np.testing.assert_array_equal(features(x).numpy(), net[1](net[0](x)).numpy())
+
+
+def test_at_computes_with_other_weights():
+    """D.at(w) is the network that has w, and D itself again afterwards, also after an error."""
+    rng = cpu.generator(0)
+    D = nn.Sequential(
+        nn.SpectralNorm(nn.Linear(3, 4, rng=rng), rng=rng), nn.Tanh(), nn.Linear(4, 1, rng=rng)
+    )
+    other, x = D.copy(), tensor(fill((5, 3)).astype("f4"))
+    for p in other.parameters():
+        p.data[...] += 0.5
+    parameters = D.parameters()
+    weights = [tensor(p.data, requires_grad=True) for p in other.parameters()]
+    D.eval(), other.eval()
+    with D.at(weights):
+        y = D(x)
+    np.testing.assert_array_equal(y.numpy(), other(x).numpy())
+    assert all(a is b for a, b in zip(D.parameters(), parameters, strict=True))
+    expected = grad(other(x).sum(), other.parameters())
+    for mine, theirs in zip(grad(y.sum(), weights), expected, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    with pytest.raises(RuntimeError, match="on purpose"), D.at(weights):
+        raise RuntimeError("on purpose")
+    assert all(a is b for a, b in zip(D.parameters(), parameters, strict=True))
+
+
+def test_at_refuses_weights_that_do_not_fit():
+    D = nn.Linear(3, 1, rng=cpu.generator(0))
+    weights = D.parameters()
+    for wrong in (weights[:1], weights[::-1]):
+        with pytest.raises(ValueError, match="at: got weights of shapes"), D.at(wrong):
+            pass
+
+
 class Block(nn.Module):
     """Parts in an order that is neither the alphabet's nor the types'."""
 

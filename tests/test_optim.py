@@ -401,6 +401,29 @@ def test_a_step_uses_its_own_rate():
     assert (first.t, second.t) == (3, 1)
 
 
+# --- Constraints ---------------------------------------------------------------------------------
+
+
+def test_clipped_weights():
+    net = nn.Sequential(
+        nn.Linear(9, 7, rng=cpu.generator(0)), nn.Linear(7, 2, rng=cpu.generator(1))
+    )
+    before = {key: array.copy() for key, array in net.state().items()}
+    y = net(Tensor(cpu.generator(2).normal((3, 9)))).sum()
+    optim.clip_weights(net, 0.1)
+    clipped = 0
+    for key, array in net.state().items():
+        expected = [min(max(x, np.float32(-0.1)), np.float32(0.1)) for x in before[key].flat]
+        np.testing.assert_array_equal(array.ravel(), expected)
+        clipped += (array != before[key]).sum()
+    assert clipped and array.dtype == np.float32
+    with pytest.raises(StaleGraphError):
+        grad(y, net.parameters())
+    for bound in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="bound is"):
+            optim.clip_weights(net, bound)
+
+
 # --- The average ---------------------------------------------------------------------------------
 
 
