@@ -13,6 +13,8 @@
   cycles where there are none.
 - Data: one epoch of batches for 1,000 to 60,000 images, bytes in, floats out. Exponent 1: a
   batch costs the same out of any number of images.
+- Metrics: each measure of `minigan.metrics` on two sets of 500 to 8,000 samples of 16 numbers.
+  Exponent 2 where all pairs are looked at, 1 for modes and the Fréchet distance.
 
 Exponents are fitted over the upper part of each range, where fixed costs no longer show. Each
 time is the fastest of a few repetitions, on one thread: several would wait for each other
@@ -22,7 +24,6 @@ whenever the machine has other work, and that hits the long steps more than the 
 from __future__ import annotations
 
 import gc
-import importlib.util
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ from measure import (
 from process import restart_in_clean_environment
 from tqdm import tqdm
 
-from minigan import Tensor, grad, plots, tensor
+from minigan import Tensor, grad, metrics, plots, tensor
 from minigan.data import Batches
 
 SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
@@ -118,6 +119,28 @@ def epoch(count, size=64):
     return all_batches
 
 
+METRICS = {
+    "modes": lambda x, y: metrics.modes(x, y[:25], 1.0),
+    "nearest": metrics.nearest,
+    "Parzen": lambda x, y: metrics.parzen_log_likelihood(x, y, 1.0),
+    "MMD": lambda x, y: metrics.mmd(x, y, bandwidths=[1.0, 4.0]),
+    "Fréchet": metrics.frechet_distance,
+    "precision, recall": metrics.precision_recall,
+}
+
+
+def metric(name, count):
+    samples = np.random.default_rng(0).standard_normal((2, count, 16))
+    return lambda: METRICS[name](*samples)
+
+
+def metric_sweep(name, counts) -> Sweep:
+    return Sweep(
+        "A metric of two sets", "samples in each set", "us per sample", counts,
+        fit_from=2000, prepare=lambda n: metric(name, n), per=lambda n: n,
+    )  # fmt: skip
+
+
 def sweeps(quick: bool) -> dict:
     """All sweeps by name; the quick ones are short, and their exponents mean nothing."""
     width, batch = (4, 2) if quick else (64, 64)
@@ -125,6 +148,7 @@ def sweeps(quick: bool) -> dict:
     widths = [4, 8] if quick else [16, 32, 64, 128, 256]
     lengths = [10, 100, 1000] if quick else [10, 100, 1000, 10_000, 30_000, 100_000]
     counts = [100, 200, 400] if quick else [1000, 3000, 10_000, 30_000, 60_000]
+    samples = [50, 100, 200] if quick else [500, 1000, 2000, 4000, 8000]
     return {
         "batch": Sweep(
             f"DCGAN step, width {width}", "images in a batch", "us per image", batches,
@@ -146,6 +170,7 @@ def sweeps(quick: bool) -> dict:
             "An epoch of batches of 64", "images in the data set", "us per image", counts,
             fit_from=10_000, prepare=epoch, per=lambda n: n,
         ),
+        **{name: metric_sweep(name, samples) for name in METRICS},
     }  # fmt: skip
 
 
@@ -183,16 +208,18 @@ def report(name, sweep: Sweep, found: dict):
     )
 
 
+COLORS = (plots.P_G, plots.D, *("#7b6fb0", "#b8860b", "#3a8f8f", "#8c564b"))
+
+
 def picture(all_sweeps: dict, results: dict) -> Figure:
     """A panel for each title; sweeps of the same title share it."""
     titles = list(dict.fromkeys(sweep.title for sweep in all_sweeps.values()))
     with style():
-        figure = Figure(figsize=(9, 6.4), dpi=100, layout="constrained")
-        panels = dict(zip(titles, figure.subplots(2, 2).flat, strict=True))
+        figure = Figure(figsize=(13, 6.4), dpi=100, layout="constrained")
+        places = figure.subplot_mosaic([[*titles[:2], titles[4]], [*titles[2:4], titles[4]]])
         for name, sweep in all_sweeps.items():
-            first = not panels[sweep.title].lines
-            color = plots.P_G if first else plots.D
-            draw_sweep(panels[sweep.title], name, sweep, results[name], color)
+            panel = places[sweep.title]
+            draw_sweep(panel, name, sweep, results[name], COLORS[len(panel.lines) // 2])
         figure.suptitle("How the time grows, in minigan on the CPU", x=0.01, ha="left", size=11)
     return figure
 
@@ -228,10 +255,6 @@ def main():
             results[name] = measure(sweep, QUICK_SECONDS if args.quick else SECONDS, bar.update)
     for name, sweep in all_sweeps.items():
         report(name, sweep, results[name])
-    if importlib.util.find_spec("minigan.metrics") is None:
-        print(
-            "\nminigan.metrics doesn't exist yet, so no metric's growth with the data is measured"
-        )
     bars = []
     if not args.quick:
         for name in ("tape", "tape, no collector"):

@@ -66,7 +66,9 @@ def test_vs_pytorch(tmp_path):
 
 def test_scaling(tmp_path):
     out, record = quick("scaling", tmp_path)
-    assert record["sweeps"].keys() == {"batch", "width", "tape", "tape, no collector", "data"}
+    engine = {"batch", "width", "tape", "tape, no collector", "data"}
+    metrics = {"modes", "nearest", "Parzen", "MMD", "Fréchet", "precision, recall"}
+    assert record["sweeps"].keys() == engine | metrics
     for sweep in record["sweeps"].values():
         assert len(sweep["sizes"]) == len(sweep["seconds"]) and min(sweep["seconds"]) > 0
         assert np.isfinite(sweep["exponent"])
