@@ -43,14 +43,14 @@ def modes(samples, centres, std, *, radius=3.0) -> Modes:
     """Which of the k equally likely Gaussians at `centres` the samples have found.
 
     recovered     modes with at least one high-quality sample, one within radius · std of its
-                  nearest centre (Srivastava et al. 2017, section 4.1)
+                  nearest centre (Srivastava et al. 2017, VEEGAN)
     strict        modes with at least a tenth of their fair share, n / k, of high-quality samples
     high_quality  the share of such samples, in [0, 1]
     kl            KL(share of samples nearest to each mode ‖ uniform), in nats, from 0 to ln k;
-                  here all samples count (Lin et al. 2018, section 4.1)
+                  here all samples count, good or not (Lin et al. 2018, PacGAN)
 
-    At least one good sample is a lenient demand: of 2,500 samples strewn at random some will hit
-    every mode. Hence `strict`.
+    At least one good sample is a lenient demand: 2,500 samples strewn at random hit most modes by
+    chance. Hence `strict`.
 
     samples: (n, d); centres: (k, d); std: of each mode, the same in all directions. ValueError
     unless std and radius are > 0.
@@ -72,6 +72,8 @@ def modes(samples, centres, std, *, radius=3.0) -> Modes:
 
 # --- Likelihood ----------------------------------------------------------------------------------
 
+SIGMAS = np.logspace(-1, 0, 10)  # from 0.1 to 1
+
 
 def parzen_log_likelihood(points, samples, sigma) -> np.ndarray:
     """ln of the density that Gaussian windows around the samples give to each point; (n,), nats.
@@ -89,7 +91,7 @@ def parzen_log_likelihood(points, samples, sigma) -> np.ndarray:
     return _parzen(points, samples, [_positive("parzen_log_likelihood: sigma", sigma)])[0]
 
 
-def parzen_sigma(points, samples, sigmas=np.logspace(-1, 0, 10)) -> float:
+def parzen_sigma(points, samples, sigmas=SIGMAS) -> float:
     """The one of `sigmas` that gives validation points the highest mean Parzen log-likelihood.
 
     The default is the grid of Goodfellow et al. 2014's released code, for pixels in [0, 1]. If the
@@ -321,8 +323,8 @@ def _squared_distances(a, b, *, slack=0.0):
 
     By |a|² + |b|² − 2ab, one matrix product for all pairs, with the points taken from the mean of
     b, or digits that all have in common would be lost. What is left of the error is at most
-    _rounding(d) · (|a|² + |b|²): points closer than about 10⁻⁷ of their distance to the
-    mean may come out as equal.
+    _rounding(d) · (|a|² + |b|²): points closer to each other than some 10⁻⁷ of their distance to
+    that mean may come out as equal.
 
     slack: taken off the distance, in shares of |a|² + |b|².
     """
@@ -374,7 +376,7 @@ def _points(what, x, least) -> np.ndarray:
         raise ValueError(f"{what} of shape {x.shape}: wanted (n, …) with n ≥ {least}")
     x = x.reshape(len(x), -1)
     low, high = float(x.min()), float(x.max())  # NaN if any is
-    if not (-LARGEST < low and high < LARGEST):
+    if not (low > -LARGEST and high < LARGEST):
         raise ValueError(f"{what} go from {low} to {high}: wanted finite numbers below {LARGEST}")
     return x
 

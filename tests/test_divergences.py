@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 from statistics import NormalDist
 
 import numpy as np
@@ -9,17 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigan import cpu, divergences
 from minigan.divergences import (
     cross_entropy,
     entropy,
     game_value,
+    histogram,
     js,
     kl,
     optimal_discriminator,
+    optimal_transport,
     pushforward_density,
+    sliced_wasserstein,
     total_variation,
     wasserstein,
     wasserstein1_to_quantiles,
+    wasserstein_discrete,
 )
 
 
@@ -232,6 +238,81 @@ def test_disjoint_boxes_have_a_divergence_that_knows_no_distance():
             assert wasserstein(x, x, p=p, q=q, order=order) == pytest.approx(shift)
 
 
+def test_boxes():
+    """A box of width 2 inside one of width 5, and two boxes of width 4 that share a quarter."""
+    cell = 0.01
+    x = np.arange(0, 10, cell) + cell / 2
+    inner, outer = ((x > 1) & (x < 3)) / 2, (x < 5) / 5
+    assert kl(inner, outer, cell=cell) == pytest.approx(math.log(5 / 2), rel=1e-12)
+    assert kl(outer, inner, cell=cell) == math.inf
+    assert entropy(outer, cell=cell, unit="bits") == pytest.approx(math.log2(5), rel=1e-12)
+    assert total_variation(inner, outer, cell=cell) == pytest.approx(3 / 5, rel=1e-12)
+    left, right = (x < 4) / 4, ((x > 3) & (x < 7)) / 4
+    assert js(left, right, cell=cell) == pytest.approx(3 / 4 * math.log(2), rel=1e-12)
+    assert game_value(left, right, cell=cell) == pytest.approx(-math.log(4) / 4, rel=1e-12)
+
+
+@given(distributions(3))
+def test_triangle_inequalities(three):
+    """Of total variation, and of the root of JS, which is a distance (Endres, Schindelin 2003)."""
+    for d in (total_variation, lambda p, q: math.sqrt(max(js(p, q), 0))):
+        p, q, r = three
+        assert d(p, r) <= d(p, q) + d(q, r) + 1e-7
+        assert d(p, q) == pytest.approx(d(q, p), abs=1e-7)
+
+
+# --- Histograms ----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=30))
+def test_a_histogram_counts(samples):
+    """Cells have their left border, and the last one its right border as well."""
+    edges = [-3, -1, 0, 0.5, 3]
+    cells = list(itertools.pairwise(edges))
+    counts = [sum(a <= s < b or s == b == 3 for s in samples) for a, b in cells]
+    found = histogram(samples, edges)
+    assert found.tolist() == pytest.approx([count / len(samples) for count in counts])
+    column = np.array(samples)[:, None]
+    np.testing.assert_array_equal(found, histogram(column, edges))
+    open_ended = histogram(np.append(column * 5, -99), [-math.inf, *edges[1:-1], math.inf])
+    assert open_ended.sum() == pytest.approx(1)
+
+
+def test_a_histogram_in_the_plane():
+    points = [[0.5, 5], [1.5, 5], [1.5, 15], [1.7, 12], [9, 29]]
+    found = histogram(points, [0, 1, 2, 10], [0, 10, 20, 30])
+    assert found.tolist() == pytest.approx(np.array([[1, 0, 0], [1, 2, 0], [0, 0, 1]]) / 5)
+    assert kl(found, np.full((3, 3), 1 / 9)) == pytest.approx(
+        0.4 * math.log(0.4 * 9) + 0.6 * math.log(0.2 * 9)
+    )
+
+
+def test_divergences_of_samples():
+    """Many samples of two normal distributions, against the divergences of the cells' masses."""
+    random = np.random.default_rng(0)
+    inner = np.linspace(-4, 5, 19)
+    edges = np.array([-math.inf, *inner, math.inf])
+    p, q = (np.diff([0, *cdf(inner, *moments), 1]) for moments in ((0, 1), (1, 1.5)))
+    x = histogram(random.normal(0, 1, 100_000), edges)
+    y = histogram(random.normal(1, 1.5, 100_000), edges)
+    assert js(x, y) == pytest.approx(js(p, q), rel=0.02)
+    assert kl(x, y) == pytest.approx(kl(p, q), rel=0.02)
+    assert total_variation(x, y) == pytest.approx(total_variation(p, q), rel=0.02)
+
+
+def test_the_bias_of_a_histogram_s_kl_is_as_said():
+    """(k − 1) / 2n on average, for samples of the very distribution; and ∞ for empty cells."""
+    random = np.random.default_rng(0)
+    k, n = 11, 400
+    edges, uniform = np.linspace(0, 1, k + 1), np.full(k, 1 / k)
+    values = [kl(histogram(random.random(n), edges), uniform) for _ in range(2000)]
+    assert np.mean(values) == pytest.approx((k - 1) / (2 * n), rel=0.05)
+    assert kl(uniform, histogram([0.5], edges)) == math.inf
+
+
+# --- What is refused -----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -244,6 +325,29 @@ def test_disjoint_boxes_have_a_divergence_that_knows_no_distance():
         (lambda: wasserstein([1.0], [1.0], order=3), "wanted 1 or 2"),
         (lambda: wasserstein([1.0, 2.0], [1.0], p=[1.0]), "2 points and 1 weights"),
         (lambda: wasserstein([1.0, 2.0], [1.0], p=[1.0, 1.0]), "sum 2"),
+        (lambda: histogram([0.5, 3.0], [0, 1, 2]), "1 of 2 samples are in no cell"),
+        (lambda: histogram([0.5, math.nan], [0, 1]), "1 of 2 samples are in no cell"),
+        (lambda: histogram([0.5, math.nan], [0, math.inf]), "1 of 2 samples are in no cell"),
+        (lambda: histogram([], [0, 1]), "0 of 0 samples"),
+        (lambda: histogram([0.5], [1, 0]), "monotonic"),
+        (lambda: optimal_transport([1.0, 2.0]), r"cost \(2,\): want finite"),
+        (lambda: optimal_transport([[1.0, math.nan]]), "want finite numbers"),
+        (lambda: optimal_transport(np.zeros((0, 2))), "optimal_transport: p has no points"),
+        (lambda: optimal_transport([[1.0, 2.0]], q=[1.0]), "q has 2 points and 1 weights"),
+        (lambda: optimal_transport([[1.0, 2.0]], q=[0.5, 0.6]), "sum 1.1"),
+        (lambda: optimal_transport([[1.0, 2.0]], q=[1.5, -0.5]), "least value -0.5"),
+        (lambda: optimal_transport(np.zeros((500, 501))), "500 × 501 .* at most 250,000 "),
+        (lambda: wasserstein_discrete(range(2001), range(2001)), "want at most 4,000,000 "),
+        (lambda: wasserstein_discrete(range(9999), range(99)), "9999 × 99 pairs of points"),
+        (lambda: wasserstein_discrete([], [1.0]), "wasserstein_discrete: x has no points"),
+        (lambda: wasserstein_discrete([[1.0, 2.0]], [1.0]), "x has 2 dimensions, y has 1"),
+        (lambda: wasserstein_discrete([1.0], [math.inf]), "y has points with NaN or infinity"),
+        (lambda: wasserstein_discrete([1.0], [1.0], order=3), "order 3: wanted 1 or 2"),
+        (lambda: wasserstein_discrete([1.0], [1.0], p=[2.0]), "sum 2"),
+        (lambda: sliced_wasserstein([1.0], [1.0], cpu.generator(0), order=0), "sliced.*order 0"),
+        (lambda: sliced_wasserstein([1.0], [1.0], cpu.generator(0), directions=0), "0 directions"),
+        (lambda: sliced_wasserstein([math.nan], [1.0], cpu.generator(0)), "x has points with NaN"),
+        (lambda: sliced_wasserstein([[1.0, 2.0]], [1.0], cpu.generator(0)), "2 dimensions"),
     ],
 )
 def test_what_is_no_distribution_is_refused(call, says):
@@ -290,3 +394,219 @@ def test_wasserstein_is_a_distance(x, y, z, order):
 def test_weights_are_repeated_points():
     weighted = wasserstein([3.0, 1.0], [0.0, 5.0], p=[0.75, 0.25], q=[0.5, 0.5])
     assert weighted == pytest.approx(wasserstein([3, 3, 3, 1], [0, 0, 5, 5]))
+
+
+@given(x=POINTS, y=POINTS)
+def test_the_second_order_is_the_larger_one(x, y):
+    assert wasserstein(x, y) <= wasserstein(x, y, order=2) + 1e-9
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 3), st.floats(0.1, 3))
+def test_wasserstein_2_of_gaussians_on_the_line(shift, s, t):
+    """W₂² = (μ − ν)² + (σ − τ)²; the quantiles leave a little of the tails out."""
+    x, y = quantiles(0, s)(LEVELS), quantiles(shift, t)(LEVELS)
+    assert wasserstein(x, y, order=2) == pytest.approx(math.hypot(shift, s - t), rel=2e-3)
+
+
+# --- Transport in any dimension ------------------------------------------------------------------
+
+ORDERS = st.sampled_from([1, 2])
+
+
+@st.composite
+def clouds(draw, count=2):
+    """Sets of points in some dimension, on a grid so that there are ties, with weights."""
+    d = draw(st.integers(1, 3))
+    found = []
+    for _ in range(count):
+        n = draw(st.integers(1, 5))
+        numbers = st.lists(st.integers(-4, 4), min_size=n * d, max_size=n * d)
+        weights = draw(st.lists(st.integers(0, 9), min_size=n, max_size=n).filter(any))
+        found.append((np.array(draw(numbers)).reshape(n, d), np.array(weights) / sum(weights)))
+    return found
+
+
+@given(
+    cost=st.integers(1, 4).flatmap(
+        lambda n: st.lists(
+            st.lists(st.floats(-5, 5), min_size=n, max_size=n), min_size=n, max_size=n
+        )
+    )
+)
+def test_equal_weights_are_an_assignment(cost):
+    """The cheapest of all permutations; and weights that are almost equal cost almost the same."""
+    n = len(cost)
+    orders = itertools.permutations(range(n))
+    cheapest = min(sum(cost[i][j] for i, j in enumerate(order)) for order in orders) / n
+    found, plan = optimal_transport(cost)
+    assert found == pytest.approx(cheapest, abs=1e-12)
+    assert sorted(plan.ravel().tolist())[-n:] == [1 / n] * n and np.count_nonzero(plan) == n
+    np.testing.assert_allclose([plan.sum(axis=0), plan.sum(axis=1)], 1 / n)
+    weights = np.full(n, 1 / n)
+    weights[0] += 1e-9
+    weights[-1] -= 1e-9
+    assert optimal_transport(cost, p=weights)[0] == pytest.approx(cheapest, abs=1e-6)
+
+
+@given(clouds(), st.integers(0, 10**6))
+def test_a_plan_moves_p_to_q_and_no_price_list_asks_more(pair, seed):
+    """Its marginals; its cost; and that it is the least, by weak duality and by other plans.
+
+    Kantorovich's dual: for any prices with fᵢ + gⱼ ≤ cᵢⱼ, Σ p f + Σ q g is at most the cost.
+    """
+    (x, p), (y, q) = pair
+    cost = ((x[:, None] - y) ** 2).sum(axis=-1).astype(float)
+    value, plan = optimal_transport(cost, p=p, q=q)
+    assert plan.shape == cost.shape and (plan >= 0).all()
+    np.testing.assert_allclose(plan.sum(axis=1), p, atol=1e-12)
+    np.testing.assert_allclose(plan.sum(axis=0), q, atol=1e-12)
+    assert value == pytest.approx(sum((plan * cost).ravel().tolist()), abs=1e-12)
+    assert value <= p @ cost @ q + 1e-9  # everything mixed
+    random = np.random.default_rng(seed)
+    for _ in range(20):
+        g = random.normal(size=len(y)) * 10
+        f = (cost - g).min(axis=1)
+        assert p @ f + q @ g <= value + 1e-9
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=5))
+def test_weights_are_points_of_equal_weight_put_together(units):
+    """Each unit of mass starts at some i and is wanted at some j: the cheapest of all exchanges."""
+    cost = np.random.default_rng(len(units)).random((4, 3))
+    starts, ends = zip(*units, strict=True)
+    n = len(units)
+    cheapest = min(
+        sum(cost[i, j] for i, j in zip(starts, order, strict=True)) / n
+        for order in set(itertools.permutations(ends))
+    )
+    p, q = np.bincount(starts, minlength=4) / n, np.bincount(ends, minlength=3) / n
+    assert optimal_transport(cost, p=p, q=q)[0] == pytest.approx(cheapest, abs=1e-9)
+
+
+def test_a_transport_that_can_be_done_by_hand():
+    """Half of the first moves along to the second; the other half stays, all else is dearer."""
+    value, plan = optimal_transport([[0, 1, 9], [1, 0, 2]], p=[0.5, 0.5], q=[0.25, 0.25, 0.5])
+    np.testing.assert_allclose(plan, [[0.25, 0.25, 0], [0, 0, 0.5]], atol=1e-12)
+    assert value == pytest.approx(1.25)
+
+
+def test_weights_need_not_add_up_to_the_last_digit():
+    """Sums that differ by what every function here lets pass still fit each other."""
+    cost = np.random.default_rng(0).random((5, 8))
+    exact, _ = optimal_transport(cost)
+    for excess in (9e-7, -9e-7):
+        value, _ = optimal_transport(cost, p=np.full(5, (1 + excess) / 5))
+        assert value == pytest.approx(exact, abs=1e-5)
+
+
+def test_a_problem_that_is_too_large_is_refused_before_it_takes_memory():
+    """The distances of 3,000 points to 3,001 would be 72 MB."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="3000 × 3001"):
+            wasserstein_discrete(range(3000), range(3001))
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.sampled_from([1e-9, 1e-3, 1e6, 1e12]))
+def test_the_unit_of_cost_does_not_matter(unit):
+    cost = np.random.default_rng(0).random((6, 9))
+    value, plan = optimal_transport(cost)
+    scaled, same = optimal_transport(cost * unit)
+    assert scaled == pytest.approx(value * unit, rel=1e-12)
+    np.testing.assert_allclose(plan, same, atol=1e-12)
+
+
+@given(x=POINTS, y=POINTS, order=ORDERS, seed=st.integers(0, 1000))
+def test_on_the_line_it_is_the_exact_distance(x, y, order, seed):
+    random = np.random.default_rng(seed)
+    p, q = random.dirichlet(np.ones(len(x))), random.dirichlet(np.ones(len(y)))
+    for weights in ({}, {"p": p, "q": q}, {"q": q}):
+        assert wasserstein_discrete(x, y, order=order, **weights) == pytest.approx(
+            wasserstein(x, y, order=order, **weights), abs=1e-6
+        )
+
+
+@given(clouds(3), ORDERS)
+def test_wasserstein_discrete_is_a_distance(three, order):
+    def w(a, b, order=order):
+        return wasserstein_discrete(a[0], b[0], p=a[1], q=b[1], order=order)
+
+    a, b, c = three
+    assert w(a, a) == pytest.approx(0, abs=1e-6)
+    assert w(a, b) == pytest.approx(w(b, a), abs=1e-7)
+    assert w(a, c) <= w(a, b) + w(b, c) + 1e-6
+    assert w(a, b, order=1) <= w(a, b, order=2) + 1e-6
+    moved = (a[0] + np.arange(3)[: a[0].shape[1]], a[1])
+    assert w(a, moved) == pytest.approx(math.sqrt((np.arange(a[0].shape[1]) ** 2).sum()), abs=1e-6)
+
+
+def test_wasserstein_discrete_in_the_plane():
+    """A square's corners to its centre: half a diagonal each. And 3-4-5."""
+    corners = [[0, 0], [0, 2], [2, 0], [2, 2]]
+    assert wasserstein_discrete(corners, [[1, 1]]) == pytest.approx(math.sqrt(2))
+    assert wasserstein_discrete(corners, [[1, 1]], order=2) == pytest.approx(math.sqrt(2))
+    assert wasserstein_discrete([[0, 0]], [[3, 4], [0, 0]], q=[0.2, 0.8]) == pytest.approx(1)
+    far = wasserstein_discrete([[0, 0]], [[3, 4], [0, 0]], q=[0.2, 0.8], order=2)
+    assert far == pytest.approx(math.sqrt(5))
+
+
+def test_the_least_plan_of_an_affine_map():
+    """The gradient of a convex function moves mass at the least W₂ (Brenier): x ↦ A x, A > 0."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((60, 3))
+    y = x @ np.diag([2.0, 0.5, 1.0])
+    expected = math.sqrt(((x - y) ** 2).sum(axis=1).mean())
+    assert wasserstein_discrete(x, random.permutation(y), order=2) == pytest.approx(expected)
+
+
+# --- Slices --------------------------------------------------------------------------------------
+
+
+@given(x=POINTS, y=POINTS, order=ORDERS)
+def test_on_the_line_every_slice_is_the_exact_distance(x, y, order):
+    sliced = sliced_wasserstein(x, y, cpu.generator(0), directions=3, order=order)
+    assert sliced == pytest.approx(wasserstein(x, y, order=order), abs=1e-9)
+
+
+@pytest.mark.parametrize("d", [2, 3, 10])
+def test_slices_of_a_translation(d):
+    """Of a shift t: E|t·θ| = ‖t‖ Γ(d/2) / √π Γ((d + 1)/2), and √E(t·θ)² = ‖t‖ / √d."""
+    x = np.random.default_rng(0).standard_normal((15, d))
+    shift = np.arange(1.0, d + 1)
+    length = math.sqrt((shift**2).sum())
+    mean = math.gamma(d / 2) / (math.sqrt(math.pi) * math.gamma((d + 1) / 2))
+    for order, share in ((1, mean), (2, 1 / math.sqrt(d))):
+        found = sliced_wasserstein(x + shift, x, cpu.generator(1), directions=2000, order=order)
+        assert found == pytest.approx(length * share, rel=0.05)
+        assert type(found) is float
+
+
+@given(clouds(), ORDERS, st.integers(0, 100))
+def test_no_slice_is_longer_than_the_whole(pair, order, seed):
+    """A projection brings points closer; and order 1 is at most order 2, slice by slice."""
+    (x, _), (y, _) = pair
+    sliced = sliced_wasserstein(x, y, cpu.generator(seed), directions=5, order=order)
+    assert sliced <= wasserstein_discrete(x, y, order=order) + 1e-6
+    assert sliced_wasserstein(x, x, cpu.generator(seed), order=order) == pytest.approx(0, abs=1e-9)
+
+
+def test_slices_are_drawn_from_the_generator_on_any_device(cuda):
+    x, y = np.random.default_rng(0).standard_normal((2, 8, 3)).astype(np.float32)
+    same = [sliced_wasserstein(x, y, cuda.generator(5), directions=10) for _ in range(2)]
+    assert same[0] == same[1] != sliced_wasserstein(x, y, cuda.generator(6), directions=10)
+    many = sliced_wasserstein(x, y, cuda.generator(5), directions=3000)
+    assert many == pytest.approx(
+        sliced_wasserstein(x, y, cpu.generator(5), directions=3000), rel=0.05
+    )
+
+
+def test_a_problem_that_the_solver_gives_up_is_an_error(monkeypatch):
+    from scipy import optimize
+
+    failed = optimize.OptimizeResult(success=False, message="time limit")
+    monkeypatch.setattr(optimize, "linprog", lambda *args, **options: failed)
+    with pytest.raises(RuntimeError, match="linprog failed: time limit"):
+        divergences.optimal_transport([[1.0, 2.0]])
