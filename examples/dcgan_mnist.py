@@ -25,7 +25,6 @@ import numpy as np
 
 from minigan import (
     Tensor,
-    checkpoint,
     cli,
     data,
     discriminator_step,
@@ -35,7 +34,6 @@ from minigan import (
     optim,
     plots,
 )
-from minigan.checkpoint import CheckpointError
 from minigan.models import dcgan_discriminator, dcgan_generator
 
 
@@ -76,7 +74,7 @@ def main(argv=None):
         run = Run(args, backend, dataset)
     cli.make_folder(args.out)
     steps = args.epochs * len(batches) if args.epochs else args.steps
-    start = run.resume() if args.resume else 0
+    start = run.checkpoint.resume()
     batches.step = start
     G, D, noise, objective = run.G, run.D, run.noise, run.objective
 
@@ -108,14 +106,14 @@ def main(argv=None):
             if healthy and picture_due:
                 run.picture(done)
             if healthy and (picture_due or interrupted):
-                run.save(done)
+                run.checkpoint.save(done)
 
     run.finish()
     seconds = time.perf_counter() - began
     print(f"{done:,} steps on {dataset.name}, {seconds:.0f} s; pictures: {args.out}")
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
-    if interrupted and done < steps and run.saved == done:
+    if interrupted and done < steps and run.checkpoint.saved == done:
         print("interrupted and saved: go on with --resume")
     return 1 if not healthy else 130 if interrupted else 0
 
@@ -125,8 +123,6 @@ class Run:
 
     def __init__(self, args, backend, dataset):
         self.args = args
-        self.data = f"{dataset.name}, {len(dataset):,} images"
-        self.saved = None
         weights, self.noise, fixed = backend.generator(args.seed).spawn(3)
         # A gradient penalty judges each image by itself, which batch norm would mix.
         critic = args.loss == "wasserstein"
@@ -136,8 +132,6 @@ class Run:
         _, size, _, channels = dataset.images.shape
         shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
         arguments = shape | {"latent": args.latent}
-        # What evaluate_mnist.py must know to build this G again and to draw samples from it.
-        self.recipe = {"network": "dcgan", "arguments": arguments, "noise": "normal", "low": -1.0}
         self.G = dcgan_generator(rng=weights, **arguments)
         self.D = dcgan_discriminator(rng=weights, batch_norm=not critic, **shape)
         self.G_optimizer = optim.Adam(self.G, args.lr_g, betas=(0.5, 0.999))
@@ -148,7 +142,18 @@ class Run:
         self.record = cli.Record("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")
         self.film = plots.Film(self.sample())
         names = ("G", "D", "G_optimizer", "D_optimizer", "average", "noise", "record", "film")
-        self.parts = {name: getattr(self, name) for name in names}
+        self.checkpoint = cli.Checkpoint(
+            args,
+            {name: getattr(self, name) for name in names},
+            data=str(dataset),
+            # What evaluate_mnist.py must know to build this G again and to draw samples from it.
+            generator={
+                "network": "dcgan",
+                "arguments": arguments,
+                "noise": "normal",
+                "low": -1.0,
+            },
+        )
 
     def sample(self) -> np.ndarray:
         """What the averaged generator makes of the fixed noise, as one picture."""
@@ -159,22 +164,6 @@ class Run:
         pixels = self.sample()
         self.film.add(pixels)
         plots.save_image(self.args.out / f"samples_{step:06d}.png", pixels, scale=2)
-
-    def save(self, step):
-        about = {"options": cli.saved_options(self.args), "data": self.data}
-        path = self.args.out / cli.CHECKPOINT
-        checkpoint.save(path, self.parts, step=step, generator=self.recipe, **about)
-        self.saved = step
-
-    def resume(self) -> int:
-        """Loads the checkpoint; returns its step. CheckpointError if it saw other data."""
-        seen = checkpoint.peek(self.args.resume).get("data")
-        if seen != self.data:
-            raise CheckpointError(
-                f"{self.args.resume} was trained on {seen}; --data names {self.data}: "
-                "name the same data, or start a new run without --resume"
-            )
-        return checkpoint.load(self.args.resume, self.parts)["step"]
 
     def finish(self):
         """Draws the losses and the film."""

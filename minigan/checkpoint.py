@@ -78,7 +78,7 @@ def save(path, parts: dict, /, **extra):
         "sha256": _digest(arrays),
         "json": json.dumps({"values": values, "extra": extra}),
     }
-    _write(path, safetensors.numpy.save(arrays, metadata))
+    write(path, safetensors.numpy.save(arrays, metadata))
 
 
 def load(path, parts: dict, /, *, partial=False) -> dict:
@@ -194,7 +194,7 @@ def _check_json(path: Path, name: str, value):
             _check_json(path, name, item)
 
 
-def _write(path: Path, data: bytes):
+def write(path: Path, data: bytes):
     """Puts `data` at `path` in one instant: under another name first, then renamed.
 
     The file is synced before the rename, or a power failure could leave the new name on a file

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import math
 import os
 import signal
@@ -142,6 +143,39 @@ def _given(p: argparse.ArgumentParser, argv) -> dict:
     return given
 
 
+class Checkpoint:
+    """The checkpoint of a run, under --out: its parts, its options, and what data it learned from.
+
+    parts: as for `checkpoint.save`; data: in words, such as str(dataset); extra: JSON values to be
+    kept beside them. `saved` is the step of the last save, or None.
+    """
+
+    def __init__(self, args: argparse.Namespace, parts: dict, *, data: str, **extra):
+        self.args, self.parts, self.data, self.extra = args, parts, data, extra
+        self.saved = None
+
+    def save(self, step):
+        path, options = self.args.out / CHECKPOINT, saved_options(self.args)
+        checkpoint.save(path, self.parts, step=step, options=options, data=self.data, **self.extra)
+        self.saved = step
+
+    def resume(self) -> int:
+        """The step to go on from: 0, or with --resume that of the checkpoint, which is loaded.
+
+        CheckpointError if that run saw other data.
+        """
+        path = self.args.resume
+        if path is None:
+            return 0
+        seen = checkpoint.peek(path).get("data")
+        if seen != self.data:
+            raise CheckpointError(
+                f"{path} was trained on {seen}; --data names {self.data}: "
+                "name the same data, or start a new run without --resume"
+            )
+        return checkpoint.load(path, self.parts)["step"]
+
+
 def saved_options(args: argparse.Namespace) -> dict:
     """The options as JSON values, to be put into a checkpoint for `parse`."""
     return {
@@ -178,6 +212,11 @@ def make_folder(path: Path):
     path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.W_OK):
         raise OptionError(f"--out {path}: this folder cannot be written to")
+
+
+def save_json(path: Path, values):
+    """Writes `values` to a JSON file, in one instant: a reader finds the old ones or the new."""
+    checkpoint.write(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
 def run(main):
@@ -328,12 +367,13 @@ class Monitor:
     """Looks at a run every so many steps: the numbers behind the bar, and signs of trouble.
 
     record: with the columns loss_d, loss_g, d_real, d_fake_before and d_fake_after.
+    early: steps in which only lost weights count as trouble: a fresh G's samples are all alike.
     Between two looks nothing waits for the device.
     """
 
-    def __init__(self, progress: Progress, record: Record, objective, batch):
+    def __init__(self, progress: Progress, record: Record, objective, batch, *, early=100):
         self.progress, self.record, self.objective = progress, record, objective
-        self._batch = batch
+        self._batch, self._early = batch, early
         self._looked = time.perf_counter(), len(record)
         self._said = set()
 
@@ -352,7 +392,7 @@ class Monitor:
         calm = self.record.latest(100)
         scores = (calm["d_real"], calm["d_fake_before"]) if self.objective.probabilistic else None
         healthy = all(map(math.isfinite, (*now.values(), spread)))
-        early = len(self.record) < 100  # a fresh G's samples are all alike
+        early = len(self.record) < self._early
         trouble = LOST if not healthy else None if early else diagnose(spread, scores)
         if trouble and trouble not in self._said:
             self._said.add(trouble)

@@ -35,6 +35,9 @@ class Dataset:
     def __len__(self):
         return len(self.images)
 
+    def __str__(self):
+        return f"{self.name}, {len(self):,} images"
+
 
 def _check_images(name, images):
     got = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images)
@@ -113,6 +116,15 @@ class Batches:
         self.backend.host(self._advance)
         return self.backend.to_unit(self._images, self._index)
 
+    def labels(self):
+        """The labels of the images that `next()` drew last, int64 (size,); in a captured step too.
+
+        ValueError if there are none, or nothing has been drawn.
+        """
+        if self._index is None:
+            raise ValueError("labels: no images have been drawn: call next() first")
+        return self._labelled("labels").take(self._index)
+
     def _advance(self):
         indices = self._indices(self.step)
         if self._index is None:
@@ -122,9 +134,12 @@ class Batches:
 
     def labels_at(self, step: int):
         """The labels of the images of `step`, int64 (size,). ValueError if there are none."""
+        return self._labelled("labels_at").take(self._indices(step))
+
+    def _labelled(self, what):
         if self._labels is None:
-            raise ValueError("labels_at: these images have no labels")
-        return self._labels.take(self._indices(step))
+            raise ValueError(f"{what}: these images have no labels")
+        return self._labels
 
     def _indices(self, step: int):
         if step < 0:

@@ -60,6 +60,27 @@ def test_batches_are_float32_in_the_unit_range_and_labelled():
     assert labels.tolist() == [number % 2 for number in numbers_in(images)]
 
 
+def test_labels_are_those_of_the_images_that_were_drawn():
+    """The image spells its number and the label is its last bit, so neither can be another's."""
+    batches = Batches(numbered(50), 8, seed=2)
+    batches.step = 5
+    for _ in range(3):
+        numbers = numbers_in(batches.next())
+        assert batches.labels().tolist() == [number % 2 for number in numbers]
+    assert batches.step == 8
+    with pytest.raises(ValueError, match="call next"):
+        Batches(numbered(5), 2, 0).labels()
+
+
+def test_a_captured_step_draws_images_and_their_labels(cuda):
+    batches = Batches(numbered(50), 8, 2, cuda)
+    step = cuda.capture(lambda: (batches.next(), batches.labels()))
+    for _ in range(9):
+        images, labels = map(cuda.to_numpy, step())
+        assert labels.tolist() == [number % 2 for number in numbers_in(images)]
+    assert batches.step == 9
+
+
 def test_images_are_uploaded_once(monkeypatch):
     uploads = []
 
@@ -85,6 +106,10 @@ def test_mistakes_with_batches():
         Batches(data, 2, 0).at(-1)
     with pytest.raises(ValueError, match="no labels"):
         Batches(data.images, 2, 0).labels_at(0)
+    unlabelled = Batches(data.images, 2, 0)
+    unlabelled.next()
+    with pytest.raises(ValueError, match="labels: these images have no labels"):
+        unlabelled.labels()
     with pytest.raises(TypeError):
         iter(Batches(data, 2, 0))
 
