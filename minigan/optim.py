@@ -253,14 +253,19 @@ def clip_weights(network: Module, bound):
 class EMA:
     """A copy of a network whose weights are the exponential moving average of the original's.
 
-        a ← b a + (1 − b) θ,    b = min(decay, (1 + t) / (10 + t))
+        a ← b a + (1 − b) θ,    b = min(decay, (1 + t) / (w + t))
 
-    The warm-up of b lets the average forget the initial weights. Running statistics are averaged
+    The warm-up of b lets the average forget the initial weights: until b has come to `decay`, the
+    weights of step t count in proportion to some t^(w − 2). w = `warm_up` is 10 as a rule, which
+    makes the average reach back over a ninth of the run; 3 is half of the run, and about 2 the
+    plain mean (polynomial-decay averaging, Shamir and Zhang 2013). Running statistics are averaged
     alike. `network` is the copy, in evaluation mode: sample from it.
     """
 
-    def __init__(self, network: Module, decay=0.999):
-        self.decay = _fraction("decay", decay)
+    def __init__(self, network: Module, decay=0.999, *, warm_up=10):
+        if not warm_up > 1:
+            raise ValueError(f"warm_up is {warm_up}, expected a number > 1")
+        self.decay, self.warm_up = _fraction("decay", decay), warm_up
         self.network = network.copy().eval()
         self.t = 0
         self._flat = self.network.flat(), network.flat()
@@ -285,7 +290,7 @@ class EMA:
 
     def _advance(self):
         self.t += 1
-        self.live.set(1 - min(self.decay, (1 + self.t) / (10 + self.t)))
+        self.live.set(1 - min(self.decay, (1 + self.t) / (self.warm_up + self.t)))
 
     def state(self) -> dict:
         """The step count and the averages."""

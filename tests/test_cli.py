@@ -171,10 +171,10 @@ class Screen:
         self.said.append(line)
 
 
-def monitored(rows, fake, objective=None):
+def monitored(rows, fake, objective=None, **options):
     record = cli.Record("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")
     screen = Screen()
-    monitor = cli.Monitor(screen, record, objective or losses.NonSaturating(), batch=8)
+    monitor = cli.Monitor(screen, record, objective or losses.NonSaturating(), 8, **options)
     for row in rows:
         record.add(*row)
     return screen, monitor.look(len(rows), Tensor(fake)), monitor
@@ -211,6 +211,12 @@ def test_monitor_sees_collapse_and_lost_weights():
     assert healthy and "mode collapse" in screen.said[0]
     screen, healthy, _ = monitored([row] * 99, np.ones((8, 4, 4, 1)))
     assert healthy and not screen.said  # a fresh generator may be as dull as that
+    screen, healthy, _ = monitored([row] * 199, np.ones((8, 4, 4, 1)), early=200)
+    assert healthy and not screen.said
+    screen, healthy, _ = monitored([row] * 200, np.ones((8, 4, 4, 1)), early=200)
+    assert healthy and "mode collapse" in screen.said[0]
+    screen, healthy, _ = monitored([(float("nan"), *row[1:])], VARIED, early=200)
+    assert not healthy
     screen, healthy, _ = monitored([(float("nan"), *row[1:])], VARIED)
     assert not healthy and "NaN" in screen.said[0]
 

@@ -8,12 +8,24 @@ import itertools
 
 import numpy as np
 import pytest
-from checks import fill
+from checks import check_gradients, fill
 
 from minigan import nn
 from minigan.backend import cpu
-from minigan.losses import NonSaturating
-from minigan.models import dcgan_discriminator, dcgan_generator, mlp, on_line
+from minigan.losses import EnergyBased, NonSaturating, cross_entropy
+from minigan.models import (
+    GENERATORS,
+    Autoencoder,
+    began_discriminator,
+    began_generator,
+    dcgan_discriminator,
+    dcgan_generator,
+    digit_classifier,
+    goodfellow_discriminator,
+    goodfellow_generator,
+    mlp,
+    on_line,
+)
 from minigan.tensor import grad, tensor
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
@@ -162,6 +174,148 @@ def test_mlp_options():
     assert len(mlp([3, 2], rng=rng())) == 1
     with pytest.raises(ValueError, match=r"mlp: sizes \[3\]"):
         mlp([3], rng=rng())
+
+
+def goodfellow_pair(**options):
+    G = goodfellow_generator(rng=rng(1), size=4, latent=5, hidden=30, **options)
+    D = goodfellow_discriminator(rng=rng(2), dropout=rng(3), size=4, units=20, pieces=3)
+    return G, D
+
+
+def test_goodfellow_shapes():
+    G, D = goodfellow_pair()
+    images = G(values((6, 5)))
+    assert (images.shape, images.dtype) == ((6, 4, 4, 1), np.float32)
+    assert images.numpy().min() > 0 and images.numpy().max() < 1
+    assert D(images).shape == (6, 1)
+    assert count(G) == 5 * 30 + 30 + 30 * 30 + 30 + 30 * 16 + 16
+    assert count(D) == 16 * 60 + 60 + 20 * 60 + 60 + 20 + 1
+    assert [layer.p for layer in D if isinstance(layer, nn.Dropout)] == [0.2, 0.5, 0.5]
+
+
+def test_the_first_gans_sizes():
+    """The published code's: 100-1200-1200-784, and 784-240-240-1 with five pieces a unit."""
+    G = goodfellow_generator(rng=rng())
+    D = goodfellow_discriminator(rng=rng(), dropout=rng())
+    assert count(G) == 100 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 784 + 784
+    assert count(D) == 784 * 1200 + 1200 + 240 * 1200 + 1200 + 240 + 1
+    for net, bound in ((G, 0.05), (D, 0.005)):
+        for p in net.parameters():
+            largest = abs(p.numpy()).max()
+            assert largest == 0 if p.ndim == 1 else 0.97 * bound < largest <= bound * (1 + 1e-6)
+
+
+def test_goodfellow_networks_learn_everywhere():
+    G, D = goodfellow_pair()
+    fake, real = G(values((40, 5))), values((40, 4, 4, 1), 1)
+    objective = NonSaturating()
+    d_loss = objective.discriminator(D(real), D(fake.detach()))
+    g_loss = objective.generator(D(fake))
+    for net, loss in ((D, d_loss), (G, g_loss)):
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.3 * g.size, p.node.name
+
+
+def test_an_untrained_goodfellow_generator_paints_the_mean():
+    """Pixels that never vary are allowed: their logit is large, not infinite."""
+    marginals = np.linspace(0, 1, 16).reshape(4, 4, 1)
+    G, _ = goodfellow_pair(marginals=marginals)
+    painted = G(tensor(np.zeros((1, 5), np.float32))).numpy()[0]
+    np.testing.assert_allclose(painted, marginals, atol=1e-6)
+    assert np.isfinite(G[4].bias.numpy()).all()
+    plain, _ = goodfellow_pair()
+    assert not plain[4].bias.numpy().any()
+
+
+def test_dropout_of_the_goodfellow_discriminator_has_its_own_stream():
+    """So a resumed run can go on with it, and the weights do not depend on it."""
+    G, D = goodfellow_pair()
+    images = G(values((6, 5)))
+    first, again = (goodfellow_pair()[1](images).numpy() for _ in range(2))
+    assert (first == again).all() and (D(images).numpy() != D(images).numpy()).any()
+    D.eval()
+    assert (D(images).numpy() == D(images).numpy()).all()
+
+
+def test_generators_are_rebuilt_by_name():
+    """What a checkpoint names; the arguments that they share are the size of the noise."""
+    for make in GENERATORS.values():
+        images = make(rng=rng(), latent=3)(values((2, 3)))
+        assert images.shape == (2, 28, 28, 1)
+
+
+def test_digit_classifier_shapes():
+    """28 -> 14 -> 7 pixels; features that are positive parts, and logits linear in them."""
+    C = digit_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8, classes=5)
+    assert C(values((6, 28, 28, 1))).shape == (6, 5)
+    norms = 2 * (3 + 6 + 8)
+    assert count(C) == 25 * 3 + 25 * 3 * 6 + 7 * 7 * 6 * 8 + norms + 8 * 5 + 5
+    images = values((6, 28, 28, 1), 3)
+    features = C.eval()[:-1](images).numpy()
+    assert features.shape == (6, 8) and features.min() == 0 < features.max()
+    logits = features @ C[-1].weight.numpy() + C[-1].bias.numpy()
+    np.testing.assert_allclose(C(images).numpy(), logits, rtol=1e-5, atol=1e-6)
+
+
+def test_digit_classifier_learns_everywhere():
+    C = digit_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8)
+    loss = cross_entropy(C(values((40, 28, 28, 1))), np.arange(40) % 10)
+    for p, g in zip(C.parameters(), grad(loss, C.parameters()), strict=True):
+        assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+        assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.shape
+
+
+def small_autoencoder(**options):
+    return began_discriminator(rng=rng(2), size=4, hidden=12, code=5, **options)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_an_autoencoders_verdict_is_its_error(power):
+    """By a plain loop; the energy of an image does not depend on the others in the batch."""
+    D, images = small_autoencoder(power=power), values((6, 4, 4, 1))
+    code = D.encode(images)
+    rebuilt = D.decode(code).numpy()
+    assert code.shape == (6, 5) and rebuilt.shape == (6, 4, 4, 1) and abs(rebuilt).max() <= 1
+    energies = D(images).numpy()
+    assert (energies.shape, energies.dtype) == ((6,), np.float32)
+    for energy, x, y in zip(energies, images.numpy(), rebuilt, strict=True):
+        errors = [abs(float(a) - float(b)) ** power for a, b in zip(x.flat, y.flat, strict=True)]
+        np.testing.assert_allclose(energy, sum(errors) / 16, rtol=1e-5)
+    np.testing.assert_allclose(D(images[2:4]).numpy(), energies[2:4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_an_autoencoders_gradients(power):
+    """Through both halves and around them, which an error in either would spoil."""
+    D = small_autoencoder(power=power).astype(np.float64)
+    check_gradients(D, fill((2, 4, 4, 1), seed=1), order=1)
+
+
+def test_an_autoencoder_that_gives_back_what_it_gets_has_no_energy():
+    images = values((3, 4, 4, 2))
+    assert not Autoencoder(nn.Sequential(), nn.Sequential())(images).numpy().any()
+    black = Autoencoder(nn.Sequential(nn.Flatten()), nn.Reshape(4, 4, 2), power=1)
+    assert not black(images).numpy().any()
+    with pytest.raises(ValueError, match="power is 3"):
+        Autoencoder(nn.Sequential(), nn.Sequential(), power=3)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_began_networks_learn_everywhere(batch_norm):
+    D = small_autoencoder()
+    G = began_generator(rng=rng(1), size=4, latent=3, hidden=12, batch_norm=batch_norm)
+    fake, real = G(values((40, 3))), values((40, 4, 4, 1), 1)
+    assert (fake.shape, fake.dtype) == ((40, 4, 4, 1), np.float32)
+    assert abs(fake.numpy()).max() <= 1
+    assert count(D) == 16 * 12 + 12 + 12 * 5 + 5 + 5 * 12 + 12 + 12 * 16 + 16
+    assert count(G) == 3 * 12 + 12 * 12 + 12 * 16 + 16 + (4 * 12 if batch_norm else 2 * 12)
+    objective = EnergyBased()
+    d_loss = objective.discriminator(D(real), D(fake.detach()))
+    for net, loss in ((D, d_loss), (G, objective.generator(D(fake)))):
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.node.name
 
 
 def test_on_line_is_the_network_point_by_point():

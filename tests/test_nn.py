@@ -63,6 +63,18 @@ def linear(x, w, b=0.0):
     return y + b
 
 
+def maxout(pieces):
+    def reference(x, w, b=0.0):
+        y = linear(x, w, b)
+        units = y.shape[-1] // pieces
+        best = np.empty((*y.shape[:-1], units))
+        for *index, i in np.ndindex(best.shape):
+            best[(*index, i)] = max(y[(*index, j * units + i)] for j in range(pieces))
+        return best
+
+    return reference
+
+
 def conv(stride, padding):
     def reference(x, w, b=0.0):
         (kh, kw, _, filters), (sh, sw), (ph, pw) = w.shape, stride, padding
@@ -124,6 +136,12 @@ LAYERS = {
     "Linear": (lambda: nn.Linear(3, 4, rng=rng()), (5, 3), linear),
     "Linear, no bias": (lambda: nn.Linear(3, 4, rng=rng(), bias=False), (5, 3), linear),
     "Linear of sequences": (lambda: nn.Linear(3, 2, rng=rng()), (2, 4, 3), linear),
+    "Maxout": (lambda: nn.Maxout(3, 4, 2, rng=rng()), (5, 3), maxout(2)),
+    "Maxout of sequences, no bias": (
+        lambda: nn.Maxout(3, 2, 3, rng=rng(), bias=False),
+        (2, 4, 3),
+        maxout(3),
+    ),
     "Conv2d": (
         lambda: nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng()),
         (2, 5, 4, 2),
@@ -310,6 +328,18 @@ def test_he_keeps_the_signal(layer, shape):
     assert np.mean(inside.astype(float) ** 2) == pytest.approx(2, rel=0.05)
 
 
+def test_uniform_fills_its_interval():
+    """Var = b²/3 and E x⁴ = b⁴/5; the largest of n values is within 20 b/n of the end, or e⁻¹⁰."""
+    bound, n = 0.05, 120_000
+    values = nn.uniform(bound)(rng(), (300, 400), 300, 400)
+    assert values.dtype == np.float32
+    x = values.ravel().astype(float) / bound
+    assert abs(x).max() <= 1 + 1e-6 and x.min() < -1 + 20 / n and x.max() > 1 - 20 / n
+    assert abs(x.mean()) < 4 / math.sqrt(3 * n)
+    assert abs((x**2).mean() - 1 / 3) < 4 * math.sqrt((1 / 5 - 1 / 9) / n)
+    assert abs((x**4).mean() - 1 / 5) < 4 * math.sqrt((1 / 9 - 1 / 25) / n)
+
+
 @pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (3, 3, 2, 4), (2, 2, 1, 9)])
 def test_orthogonal(shape):
     matrix = nn.orthogonal(1.5)(rng(), shape, None, None)
@@ -336,6 +366,30 @@ def test_layers_use_the_initialiser_and_start_without_offset():
         assert not layer.bias.data.any()
     embedding = nn.Embedding(30, 40, rng=rng())
     assert embedding.weight.data.std() == pytest.approx(1, rel=4 / math.sqrt(2 * 1200))
+
+
+# --- Maxout --------------------------------------------------------------------------------------
+
+
+def test_maxout_pieces_that_tie_share_the_gradient():
+    """Two of three pieces are equal and win for x > 0; for x < 0 the third wins alone."""
+    layer = nn.Maxout(1, 1, 3, rng=rng())
+    layer.weight.data[...] = [[2.0, 2.0, -1.0]]
+    y = layer(tensor([[3.0], [-4.0]]))
+    assert y.numpy().tolist() == [[6.0], [4.0]]
+    by_weight, by_bias = grad(y.sum(), layer.parameters())
+    assert by_weight.numpy().tolist() == [[1.5, 1.5, -4.0]]
+    assert by_bias.numpy().tolist() == [0.5, 0.5, 1.0]
+
+
+def test_maxout_takes_another_weight_and_says_what_it_is():
+    layer = nn.Maxout(3, 4, 5, rng=rng(), init=nn.uniform(0.1))
+    assert repr(layer) == "Maxout(3 -> 4, 5 pieces)"
+    assert layer.weight.shape == (3, 20) and not layer.bias.data.any()
+    assert 0.05 < abs(layer.weight.data).max() <= 0.1
+    x, w = tensor(fill((2, 3)).astype(np.float32)), tensor(fill((3, 20)).astype(np.float32))
+    expected = maxout(5)(x.numpy(), w.numpy())
+    np.testing.assert_allclose(layer.apply(x, w).numpy(), expected, rtol=1e-5)
 
 
 # --- Batch norm ----------------------------------------------------------------------------------
@@ -882,6 +936,7 @@ WRONG_SHAPES = {
         ["matmul", "(5, 2)", "(3, 4)"],
     ),
     "Linear, no batch": (lambda: nn.Linear(3, 4, rng=rng()), (3,), ["linear", "(3,)"]),
+    "Maxout": (lambda: nn.Maxout(3, 4, 5, rng=rng()), (5, 2), ["linear", "(5, 2)", "(3, 20)"]),
     "Conv2d": (
         lambda: nn.Conv2d(2, 3, 3, rng=rng()),
         (1, 5, 5, 4),
@@ -951,6 +1006,7 @@ def test_a_network_wants_a_tensor():
     "make",
     [
         lambda: nn.Linear(0, 3, rng=rng()),
+        lambda: nn.Maxout(2, 3, 0, rng=rng()),
         lambda: nn.Conv2d(1, 0, 3, rng=rng()),
         lambda: nn.Conv2d(1, 2, 3, stride=0, rng=rng()),
         lambda: nn.ConvTranspose2d(1, 2, 0, rng=rng()),

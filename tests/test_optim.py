@@ -429,20 +429,35 @@ def test_clipped_weights():
 
 @given(
     decay=st.sampled_from([0.0, 0.3, 0.9, 0.999]),
+    warm_up=st.sampled_from([2, 3, 10]),
     path=st.lists(st.floats(-100, 100), min_size=1, max_size=30),
 )
 @settings(max_examples=30)
-def test_average_is_the_recursion(decay, path):
+def test_average_is_the_recursion(decay, warm_up, path):
     net = nn.Sequential(nn.Linear(1, 1, rng=cpu.generator(0))).astype("float64")
     average = net[0].weight.item()
-    ema = EMA(net, decay)
+    ema = EMA(net, decay) if warm_up == 10 else EMA(net, decay, warm_up=warm_up)
     for t, theta in enumerate(path, 1):
         net[0].weight.data[...] = theta
         ema.update()
-        b = min(decay, (1 + t) / (10 + t))
+        b = min(decay, (1 + t) / (warm_up + t))
         average = b * average + (1 - b) * theta
         assert ema.network[0].weight.item() == pytest.approx(average, rel=1e-10, abs=1e-10)
         assert net[0].weight.item() == theta
+
+
+@pytest.mark.parametrize(("warm_up", "weight"), [(2, lambda t: 1), (3, lambda t: t + 2)])
+def test_average_weighs_the_steps_as_told(warm_up, weight):
+    """By unrolling the recursion: step t weighs 1 for w = 2, t + 2 for w = 3, and the start w."""
+    net = nn.Sequential(nn.Linear(1, 1, rng=cpu.generator(0))).astype("float64")
+    net[0].weight.data[...] = 0
+    ema, path = EMA(net, 0.99999, warm_up=warm_up), [3.0, -1.0, 7.0, 2.0, 5.0]
+    for theta in path:
+        net[0].weight.data[...] = theta
+        ema.update()
+    weights = [weight(t) for t in range(1, 6)]
+    expected = np.dot(weights, path) / (sum(weights) + warm_up)
+    assert ema.network[0].weight.item() == pytest.approx(expected, rel=1e-12)
 
 
 def moving(seed=0):
@@ -533,3 +548,9 @@ def test_an_updated_average_makes_its_older_graphs_stale():
 def test_impossible_decay(decay):
     with pytest.raises(ValueError, match="decay is"):
         EMA(network(), decay)
+
+
+@pytest.mark.parametrize("warm_up", [1, 0, math.nan])
+def test_impossible_warm_up(warm_up):
+    with pytest.raises(ValueError, match="warm_up is"):
+        EMA(network(), warm_up=warm_up)
