@@ -56,11 +56,12 @@ class MinibatchDiscrimination(Module):
     """How close each sample is to the others, as extra features (Salimans et al. 2016, sec. 3.2).
 
         M_i = x_i T  ∈ ℝ^(B × C)
-        o_ib = Σ_{j ≠ i} exp(−‖M_ib − M_jb‖₁)
+        o_ib = 1 / (n − 1) Σ_{j ≠ i} exp(−‖M_ib − M_jb‖₁)  ∈ [0, 1]
 
     (n, features) -> (n, features + kernels): o is joined to x. `kernels` is B and `dimensions` C.
-    o grows with n, so D wants batches of one size. T starts as N(0, 0.05²) unless `init` says
-    otherwise. It costs about 3 n² B C numbers of memory, and as much arithmetic.
+    The paper has the sum; its mean has the size of other features, whatever n is. T starts as
+    N(0, 0.05²) unless `init` says otherwise. It costs about 3 n² B C numbers of memory, and as much
+    arithmetic. ShapeError unless x is (n, features), n ≥ 2.
     """
 
     def __init__(self, features, kernels=16, dimensions=4, *, rng: Generator, init=None):
@@ -70,17 +71,19 @@ class MinibatchDiscrimination(Module):
 
     def forward(self, x):
         features, kernels, dimensions = self.weight.shape
-        if x.ndim != 2 or x.shape[1] != features:
-            raise ShapeError(
-                f"MinibatchDiscrimination: got shape {x.shape}, expected (n, {features})"
-            )
         n = len(x)
+        if x.ndim != 2 or x.shape[1] != features or n < 2:
+            raise ShapeError(
+                f"MinibatchDiscrimination: got shape {x.shape}, expected (n, {features}), n >= 2"
+            )
         m = matmul(x, reshape(self.weight, (features, kernels * dimensions)))
-        here = reshape(m, (n, 1, kernels, dimensions))
-        there = reshape(m, (1, n, kernels, dimensions))
-        distance = sum(F.abs(here - there), 3)
-        closeness = sum(F.exp(-distance), 1) - 1.0  # less the sample itself, at distance 0
-        return F.concatenate([x, closeness], 1)
+        # What is summed over comes first, as such sums are the fastest.
+        m = transpose(reshape(m, (n, kernels, dimensions)), (2, 0, 1))
+        there = reshape(m, (dimensions, n, 1, kernels))
+        here = reshape(m, (dimensions, 1, n, kernels))
+        distance = sum(F.abs(here - there), 0)
+        total = sum(F.exp(-distance), 0) - 1.0  # less the sample itself, at distance 0
+        return F.concatenate([x, total / (n - 1)], 1)
 
     def describe(self):
         features, kernels, dimensions = self.weight.shape
@@ -123,9 +126,10 @@ class MinibatchStd(Module):
 class Pack(Module):
     """Joins m samples that follow each other, for D to judge as one (Lin et al. 2018, PacGAN).
 
-    (n, …, c) -> (n/m, …, m·c): D's first layer, and D has n/m outputs. Of pᵐ and qᵐ, p may lack a
-    mode of q only at a greater distance, the more so the larger m. It costs m times as many inputs
-    of D's first layer, and leaves fewer verdicts to learn from. ShapeError unless m divides n.
+    (n, …, c) -> (n/m, …, m·c): D's first layer, and D has n/m outputs. D then compares the
+    distributions of m samples, pᵐ and qᵐ, whose distance grows faster with m if q lacks a mode of p
+    than if q is a little wrong everywhere (their section 3). It costs m times as many inputs of
+    D's first layer, and leaves fewer verdicts to learn from. ShapeError unless m divides n.
     """
 
     def __init__(self, m):
@@ -186,13 +190,14 @@ class Unrolling:
         flat.backend.host(self._advance)
         theta = tensor(flat.data.copy(), requires_grad=True)
         moments = [Tensor(getattr(self.optimizer, name)) for name in self.optimizer.moments]
-        for live in self._live:
-            with _buffers_kept(D), D.at(flat.views(theta)):
-                loss = self.objective.discriminator(D(real), D(fake))
-                if self.penalty is not None:
-                    loss = loss + self.penalty(D, real, fake)
-            (g,) = grad(loss, [theta], create_graph=True)
-            theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
+        with _buffers_kept(D):
+            for live in self._live:
+                with D.at(flat.views(theta)):
+                    loss = self.objective.discriminator(D(real), D(fake))
+                    if self.penalty is not None:
+                        loss = loss + self.penalty(D, real, fake)
+                (g,) = grad(loss, [theta], create_graph=True)
+                theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
         return flat.views(theta)
 
     def generator_step(self, optimizer: Optimizer, real: Tensor, fake: Tensor) -> GeneratorReport:
