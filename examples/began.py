@@ -13,8 +13,8 @@ diversity: how far two samples are apart, as a share of how far two real images 
 collapses, and at the end it counts the digits.
 
     python examples/began.py                                 about a minute on one CPU core
-    python examples/began.py --no-batch-norm --gamma 0.5 --rate 0.001 --out runs/began_collapsed
-    python examples/began.py --resume --beside runs/began_collapsed
+    python examples/began.py --no-batch-norm --gamma 0.5 --rate 0.001 --seed 1 --out runs/began_flat
+    python examples/began.py --resume --beside runs/began_flat
     python examples/began.py --loss ebgan --out runs/ebgan
     python examples/evaluate_mnist.py runs/began             its digits, scored by a classifier
 
@@ -56,7 +56,7 @@ from minigan.checkpoint import CheckpointError
 from minigan.models import began_discriminator, began_generator
 from minigan.tensor import var
 
-PICTURED, COUNTED = 64, 2000  # samples in the picture, and for the last measures
+PICTURED, COUNTED = 36, 2000  # samples in the picture, and for the last measures
 RECENT = 100  # steps behind the numbers that are shown
 COLLAPSED = 0.5  # of the diversity of real images; MNIST's ones alone have 0.66, its twos 0.98
 RARE = 0.01  # a class with a smaller share of the samples counts as missing
@@ -88,9 +88,9 @@ def parse(argv=None):
     p.add_argument("--size", type=cli.whole(8), default=28, help="pixels, for a folder of images")
     p.add_argument("--every", type=cli.whole(1), default=500, help="steps between checkpoints")
     p.add_argument("--beside", type=Path, help="another run, whose curves are drawn as well")
-    p.add_argument("--quick", action="store_true", help="seconds: few drawn digits, small networks")
+    p.add_argument("--quick", action="store_true", help="seconds: few drawn digits, few steps")
     if p.parse_args(argv).quick:
-        p.set_defaults(steps=600, hidden=128, batch=32, lr=2e-3, every=200)
+        p.set_defaults(steps=600, batch=32, lr=2e-3, every=200)
     return cli.parse(p, argv)
 
 
@@ -143,15 +143,13 @@ def main(argv=None):
                 run.checkpoint.save(done)
 
     print(f"{done:,} steps on {dataset.name} in {time.perf_counter() - began:.0f} s")
-    if not healthy:
-        return 1
-    run.finish(beside)
+    if healthy and done:
+        run.finish(beside)
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
-    if done < steps:
+    if interrupted and done < steps and run.checkpoint.saved == done:
         print("interrupted and saved: go on with --resume")
-        return 130
-    return 0
+    return 1 if not healthy else 130 if interrupted else 0
 
 
 def images(args) -> data.Dataset:
@@ -336,7 +334,7 @@ def picture(samples, pairs, record, beside) -> Figure:
         figure = Figure(figsize=(12, 5.2), dpi=100)
         edges = {"left": 0.01, "right": 0.985, "top": 0.94, "bottom": 0.1}
         left, right = figure.add_gridspec(1, 2, width_ratios=[5, 8], wspace=0.1, **edges)
-        show(figure.add_subplot(left), samples, 8, "samples")
+        show(figure.add_subplot(left), samples, 6, "samples")
         above, below = right.subgridspec(2, 1, height_ratios=[1, 2.9], hspace=0.25)
         titles = ("real images, and as D rebuilds them", "samples, and as D rebuilds them")
         cells = above.subgridspec(1, 2, wspace=0.05)
@@ -349,7 +347,7 @@ def picture(samples, pairs, record, beside) -> Figure:
 
 
 def show(axes, images, columns, title):
-    axes.imshow(plots.sample_grid(images, columns))
+    axes.imshow(plots.sample_grid(images, columns), interpolation="nearest")
     axes.set_title(title, loc="left")
     axes.axis("off")
 
@@ -362,29 +360,27 @@ PANELS = {"began": ([M], [DIVERSITY], [K]), "ebgan": (ENERGIES, [DIVERSITY])}
 
 
 def draw(axes, curves, record, beside):
-    """Some of the numbers, step by step, and of another run in paler lines; its end in words."""
-    values = record.latest(RECENT)
+    """Some of the numbers, step by step, their last values above; another run's are dotted."""
+    last = {column: record.latest(RECENT)[column] for column, *_ in curves}
     for column, name, color in curves:
         axes.plot(*smooth(record[column]), color=color, label=name)
         if beside is not None and column in beside.columns:
-            axes.plot(*smooth(beside[column]), color=color, ls=":", label=f"{name}, other run")
+            axes.plot(*smooth(beside[column]), color=color, ls=":", label="the other run")
     if curves == [DIVERSITY]:
-        axes.axhline(COLLAPSED, color=plots.GUIDE, lw=1, label="collapse")
-    top = 1.1 if curves in ([DIVERSITY], [K]) else 4 * max(values[column] for column, *_ in curves)
-    axes.set_ylim(0, top)
-    ends = (f"{name} = {values[column]:.3f}" for column, name, _ in curves)
-    axes.set_title(", ".join(ends), loc="left")
+        axes.axhline(COLLAPSED, color=plots.GUIDE, lw=1, label="collapsed below")
+    axes.set_ylim(0, 1.4 if curves in ([DIVERSITY], [K]) else 4 * max(last.values()))
+    axes.set_title(
+        ", ".join(f"{name} = {last[column]:.3f}" for column, name, _ in curves), loc="left"
+    )
     axes.set_xlabel("step")
-    if len(axes.lines) > 1:
-        axes.legend(loc="upper right")
+    axes.legend(loc="upper right")
 
 
 def smooth(values):
     """Steps, and the mean of the values over a hundredth of the run before each."""
     window = max(1, len(values) // 100)
-    return np.arange(window, len(values) + 1), np.convolve(
-        values, np.ones(window) / window, "valid"
-    )
+    means = np.convolve(values, np.ones(window) / window, "valid")
+    return np.arange(window, len(values) + 1), means
 
 
 if __name__ == "__main__":
