@@ -1,11 +1,11 @@
 """Mode collapse: the data have eight modes, G makes some of them. Why, and what helps how much.
 
-    python examples/mode_collapse.py                        a ring of 8 modes, all of them found
-    python examples/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3         modes are lost
-    python examples/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --pack 2    and kept
-    python examples/mode_collapse.py --data grid --loss wasserstein --steps 10000    25 modes
-    python examples/mode_collapse.py --resume               go on with a run that was interrupted
-    python examples/mode_collapse.py --table                all remedies over five seeds
+    python examples/mode_collapse.py                  a ring of 8 modes, all of them found
+    python examples/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000    some lost
+    python examples/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000 --pack 2
+    python examples/mode_collapse.py --data grid --loss wasserstein --steps 10000        25 modes
+    python examples/mode_collapse.py --resume         go on with a run that was interrupted
+    python examples/mode_collapse.py --table          all remedies over five seeds; goes on as well
 
 The theory is a min over G of a max over D: D answers each G to the end, and the best G against such
 a D has all modes. Training takes turns instead, and turns know no order: it may as well be a max
@@ -19,7 +19,7 @@ gradient there.
 The causes, and the remedies that attack each (minigan/remedies.py has their formulas):
 
     D judges one sample at a time     --pack, --minibatch-std, --minibatch-discrimination
-    G answers the D of the moment     --unroll, --history; a faster D: --lr-d above --lr-g
+    G answers the D of the moment     --unroll, --history; two time scales, --lr-g and --lr-d
     D is sure of itself: a cliff      --r1, --r2, --dragan, --gradient-penalty, --spectral-norm,
     around each mode, flat between    --instance-noise, --label-smoothing; --loss wasserstein
     G is a narrow map                 --dropout in G; and what z is, --latent, matters as well
@@ -449,14 +449,15 @@ REMEDIES = {
     "minibatch discrimination": "--minibatch-discrimination",
     "unrolling, 5": "--unroll 5",
     "history": "--history 2048",
-    "two time scales": "--lr-d 4e-3",
+    "a faster D": "--lr-d 4e-3",
+    "a faster G": "--lr-g 4e-3",
     "R1": "--r1 0.1",
     "DRAGAN": "--dragan 0.1",
-    "spectral norm": "--spectral-norm",
-    "instance noise": "--instance-noise 0.1",
+    "spectral norm, hinge": "--spectral-norm --loss hinge",
+    "instance noise": "--instance-noise 0.3",
     "label smoothing": "--label-smoothing 0.1",
     "dropout in G": "--dropout 0.1",
-    "feature matching": "--feature-matching 1",
+    "feature matching": "--feature-matching 0.01",
     "average of G": "--ema 0.999",
     "WGAN-GP": "--loss wasserstein",
 }
