@@ -239,7 +239,7 @@ def draw_runs(left, right, stalled, healthy):
     left.axhline(stalled.floor, color=plots.GUIDE, ls=":", label="two samples of the data")
     left.set_title(f"minimax ends {ratio(stalled, healthy):.0f} times as far away", loc="left")
     left.set_ylabel("sliced $W_1$")
-    left.legend(loc="center right")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 0.1))
     right.set_title("mean D(G(z)): what pulls at G in the minimax run", loc="left")
     for panel in (left, right):
         panel.set_xlabel("step of G")

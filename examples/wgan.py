@@ -324,8 +324,8 @@ def draw_critics(left, right, verdicts):
         f = verdict.f / verdict.steepest
         left.plot(X, f - f[moved].mean(), color=way.color, label=way.label)
         right.plot(X[1:], np.diff(f) / CELL, color=way.color)
-    left.set_title("f / K: the critics, divided by their steepest slopes", loc="left")
-    right.set_title("their slopes: ±1 where mass has to move", loc="left")
+    left.set_title("the critics, f / K, K being the steepest slope", loc="left")
+    right.set_title("their slopes: ±1 where mass moves", loc="left")
     left.set_ylim(-2.2, 2.9)
     left.legend(loc="lower left", fontsize=8.5)
     for panel in (left, right):
