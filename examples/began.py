@@ -363,9 +363,10 @@ def draw(axes, curves, record, beside):
     """Some of the numbers, step by step, their last values above; another run's are dotted."""
     last = {column: record.latest(RECENT)[column] for column, *_ in curves}
     for column, name, color in curves:
-        axes.plot(*smooth(record[column]), color=color, label=name)
+        axes.plot(plots.moving_average(record[column]), color=color, label=name)
         if beside is not None and column in beside.columns:
-            axes.plot(*smooth(beside[column]), color=color, ls=":", label="the other run")
+            other = plots.moving_average(beside[column])
+            axes.plot(other, color=color, ls=":", label="the other run")
     if curves == [DIVERSITY]:
         axes.axhline(COLLAPSED, color=plots.GUIDE, lw=1, label="collapsed below")
     axes.set_ylim(0, 1.4 if curves in ([DIVERSITY], [K]) else 4 * max(last.values()))
@@ -374,13 +375,6 @@ def draw(axes, curves, record, beside):
     )
     axes.set_xlabel("step")
     axes.legend(loc="upper right")
-
-
-def smooth(values):
-    """Steps, and the mean of the values over a hundredth of the run before each."""
-    window = max(1, len(values) // 100)
-    means = np.convolve(values, np.ones(window) / window, "valid")
-    return np.arange(window, len(values) + 1), means
 
 
 if __name__ == "__main__":

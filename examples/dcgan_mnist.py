@@ -4,7 +4,7 @@ The recipe of Radford et al. 2016 at 28×28: strided convolutions instead of poo
 except at D's input and G's output, ReLU in G and LeakyReLU in D, weights from N(0, 0.02²), Adam
 with β₁ = 0.5. What makes it quick: a fully connected layer in each network, as in InfoGAN's for
 MNIST (Chen et al. 2016), without which nothing tells G whether its strokes make a digit together;
-rates five to ten times the usual, G's twice D's (two time scales, Heusel et al. 2017); samples
+rates five to ten times the usual, G's twice D's (where Heusel et al. 2017 let D be faster); samples
 from an average of G's recent weights, which is steadier than G; and one forward pass of G for
 both moves of a step, as in the well-known DCGAN scripts.
 
@@ -109,13 +109,15 @@ def main(argv=None):
                 run.checkpoint.save(done)
 
     run.finish()
+    if healthy and run.checkpoint.saved != done > start:
+        run.checkpoint.save(done)
     seconds = time.perf_counter() - began
     print(f"{done:,} steps on {dataset.name}, {seconds:.0f} s; pictures: {args.out}")
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
-    if interrupted and done < steps and run.checkpoint.saved == done:
+    if interrupted and done < steps:
         print("interrupted and saved: go on with --resume")
-    return 1 if not healthy else 130 if interrupted else 0
+    return 1 if not healthy else 130 if done < steps else 0
 
 
 class Run:

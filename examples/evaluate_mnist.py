@@ -80,6 +80,8 @@ def main(argv=None):
     weights, dropout, shifts, noise = backend.generator(args.seed).spawn(4)
     count = min(args.count, len(test))
     fake = samples(args.samples, count, noise) if args.samples else None
+    if fake is not None:
+        count = len(fake)  # distances depend on it, so the zero must have as many
     cli.make_folder(args.out)
     C = models.digit_classifier(rng=weights, dropout=dropout, classes=len(train.classes))
     C = trained(C, shifts, train, args)
@@ -92,7 +94,7 @@ def main(argv=None):
     if fake is not None:
         sets = {"samples": look(C, fake)} | sets
     windows, validation = parzen_windows(sets, known, args.centres)
-    scores = {"classifier": {"accuracy": accuracy}}
+    scores = {"settings": cli.saved_options(args), "classifier": {"accuracy": accuracy}}
     scores |= evaluate(sets, known, windows, validation, unit(test.images))
 
     print(table(scores, list(sets)))
@@ -106,10 +108,10 @@ def real_images(args) -> tuple[data.Dataset, data.Dataset]:
     """The training images and the test images."""
     if args.quick and args.data is None:
         return data.drawn_digits(6000, 0), data.drawn_digits(1000, 1)
-    test, notice = data.choose(args.data, split="test")
+    train, notice = data.choose(args.data)
     if notice:
         print(notice)
-    return data.choose("digits" if notice else args.data)[0], test
+    return train, data.choose("digits" if notice else args.data, split="test")[0]
 
 
 # --- The ruler -----------------------------------------------------------------------------------
@@ -222,8 +224,8 @@ def generated(path, count, rng) -> np.ndarray:
     recipe = checkpoint.peek(path).get("generator")
     if recipe is None:
         raise CheckpointError(
-            f"{path}: does not tell how its generator is built, as older checkpoints don't: "
-            "train it anew"
+            f"{path}: does not tell how its generator is built: wanted a checkpoint of an example "
+            "that makes images"
         )
     if recipe["network"] not in models.GENERATORS:
         known = ", ".join(models.GENERATORS)

@@ -156,7 +156,7 @@ class Images:
             known, notice = data.choose(args.data)
             if notice:
                 print(notice)
-            test, _ = data.choose(args.data, split="test")
+            test, _ = data.choose("digits" if notice else args.data, split="test")
         held_out = len(known) // 6  # 10,000 of MNIST's 60,000
         self.name = known.name
         self.train = data.Dataset(known.name, known.images[:-held_out])

@@ -44,7 +44,11 @@ def main(argv=None):
 
 
 def dice(panel) -> str:
-    """A fair die, told with questions that suit a loaded one."""
+    """A fair die, told with questions that suit a loaded one.
+
+    KL is the mean of log(P / Q), a difference of logarithms. The lecture's slides print
+    log P / log Q, a quotient, which is another number; theirs are those of log(P / Q), as here.
+    """
     faces = np.arange(1, 7)
     panel.bar(faces - 0.2, FAIR, 0.4, color=plots.P_DATA, label="p: fair")
     panel.bar(faces + 0.2, LOADED, 0.4, color=plots.P_G, label="q: loaded")

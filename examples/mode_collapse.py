@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 
@@ -46,7 +45,6 @@ from matplotlib.figure import Figure
 
 from minigan import (
     Tensor,
-    checkpoint,
     cli,
     discriminator_step,
     generator_step,
@@ -58,7 +56,6 @@ from minigan import (
     remedies,
 )
 from minigan.adversarial import LOST
-from minigan.checkpoint import CheckpointError
 from minigan.data import Grid, Ring
 from minigan.models import mlp
 from minigan.nn import Dropout, LeakyReLU, Linear, ReLU, Sequential, SpectralNorm, he
@@ -98,7 +95,7 @@ def parse(argv=None):
     add("--spectral-norm", action="store_true", help="in all layers of D")
     add("--instance-noise", type=_weight, default=0.0, help="σ, falls to 0 by half of the steps")
     add("--label-smoothing", type=_weight, default=0.0, help="real samples count as 1 less this")
-    add("--dropout", type=_weight, default=0.0, help="probability, in G")
+    add("--dropout", type=_weight, default=0.0, help="probability, in G while it trains")
     add("--feature-matching", type=_weight, default=0.0, help="weight, in G's loss")
     add("--ema", type=_weight, default=0.0, help="decay of the average of G that is sampled")
     args = cli.parse(p, argv)
@@ -294,7 +291,11 @@ def objective(args) -> losses.Objective:
 
 
 def _check(args):
-    """OptionError for options that do not go together."""
+    """OptionError for options that are out of range or do not go together."""
+    if args.dropout >= 1:
+        raise cli.OptionError(f"--dropout {args.dropout:g}: want a probability below 1")
+    if args.label_smoothing >= 1:
+        raise cli.OptionError(f"--label-smoothing {args.label_smoothing:g}: want less than 1")
     if args.batch % args.pack:
         raise cli.OptionError(f"--batch {args.batch} can't be packed by --pack {args.pack}")
     half = args.batch // 2
@@ -321,7 +322,8 @@ def main(argv=None):
     cli.make_folder(args.out)
     picture = Picture(game)
     film = game.parts["film"] = plots.Film(picture.frame(0))
-    start = done = resume(args, game) if args.resume else 0
+    kept = cli.Checkpoint(args, game.parts, data=args.data)
+    start = done = kept.resume()
     every, began, healthy = max(1, args.steps // args.frames), time.perf_counter(), True
     with cli.Interrupt() as interrupted, cli.Progress(args.steps, start) as progress:
         while done < args.steps and healthy and not interrupted:
@@ -337,8 +339,7 @@ def main(argv=None):
                 film.add(picture.frame(done))
                 progress.show(summary(now))
             if healthy and (done % (8 * every) == 0 or done == args.steps or interrupted):
-                options = cli.saved_options(args)
-                checkpoint.save(args.out / cli.CHECKPOINT, game.parts, step=done, options=options)
+                kept.save(done)
 
     if not healthy:
         print(f"step {done}: {LOST}")
@@ -349,17 +350,11 @@ def main(argv=None):
         f"{args.data}, z = {args.latent}, seed {args.seed}: {summary(game.modes())}  "
         f"({done:,} steps, {time.perf_counter() - began:.1f} s; picture: {file})"
     )
-    if interrupted and done < args.steps:
+    if kept.saved != done > start:
+        kept.save(done)
+    if done < args.steps:
         print("interrupted and saved: go on with --resume")
-    return 130 if interrupted else 0
-
-
-def resume(args, game) -> int:
-    """Loads the checkpoint; returns its step. CheckpointError if it saw other data."""
-    seen = checkpoint.peek(args.resume)["options"]["data"]
-    if seen != args.data:
-        raise CheckpointError(f"{args.resume} was trained on --data {seen}, not {args.data}")
-    return checkpoint.load(args.resume, game.parts)["step"]
+    return 130 if done < args.steps else 0
 
 
 def summary(found: metrics.Modes) -> str:
@@ -419,10 +414,9 @@ def result(game) -> Figure:
         left.supxlabel("black: true modes, green: samples, blue: where D says real", size=9)
         upper, lower = right.subplots(2, 1, sharex=True)
         steps = np.arange(1, len(game.record) + 1)
-        window = max(1, len(steps) // 100)
         for name, label, color in (("loss_d", "D", plots.D), ("loss_g", "G", plots.P_G)):
-            smooth = np.convolve(game.record[name], np.ones(window) / window, "valid")
-            upper.plot(steps[window - 1 :], smooth, color=color, label=f"loss of {label}")
+            smooth = plots.moving_average(game.record[name])
+            upper.plot(steps, smooth, color=color, label=f"loss of {label}")
         upper.set_ylabel("loss")
         upper.legend(loc="upper right", ncols=2)
         counts, share = game.scores["strict"], game.scores["high_quality"]
@@ -452,7 +446,9 @@ REMEDIES = {
     "a faster D": "--lr-d 4e-3",
     "a faster G": "--lr-g 4e-3",
     "R1": "--r1 0.1",
+    "R2": "--r2 0.1",
     "DRAGAN": "--dragan 0.1",
+    "hinge": "--loss hinge",
     "spectral norm, hinge": "--spectral-norm --loss hinge",
     "instance noise": "--instance-noise 0.3",
     "label smoothing": "--label-smoothing 0.1",
@@ -493,6 +489,9 @@ def table(argv):
         for name in names:
             seeded = [*REMEDIES[name].split(), *quick, "--seed", str(seed)]
             runs.append((name, seed, parse([*TABLE, *argv, *seeded])))
+    for _, _, options in runs:  # before an hour has passed
+        _check(options)
+        objective(options)
     missing = [run for run in runs if not results.holds(*run)]
     with cli.Interrupt() as interrupted, cli.Progress(sum(run[2].steps for run in missing)) as bar:
         for name, seed, options in missing:
@@ -543,9 +542,7 @@ class Results:
             found["samples"] = game.samples()[:400].round(3).tolist()
         run = {"options": self._wanted(options), "seconds": round(seconds, 1), "found": found}
         self.runs[f"{name}/{seed}"] = run
-        temporary = self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}")
-        temporary.write_text(json.dumps(self.runs), encoding="utf-8")
-        os.replace(temporary, self.path)
+        cli.save_json(self.path, self.runs)
 
     def rows(self, runs) -> dict[str, list]:
         """The runs that there are, of each remedy."""

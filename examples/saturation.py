@@ -7,7 +7,7 @@
 G should learn most when its samples are bad. D then rejects them with certainty, and the minimax
 loss ln(1 − D(G(z))) is flat there: its gradient in D's logit is −D(G(z)), next to nothing.
 Goodfellow et al. 2014, section 3, therefore maximise ln D(G(z)), whose gradient, D(G(z)) − 1, is
-largest exactly there. The upper panels draw this for every objective of the library.
+largest exactly there. The upper panels draw this for every objective on logits or critic values.
 
 The lower panels train. Data and samples each fill a surface of 2 dimensions in a space of 16. Two
 such surfaces hardly meet, so a perfect D exists, and a D that has learned alone for a while is near
@@ -71,7 +71,7 @@ def main(argv=None):
         stalled = train(losses.Minimax(), args, backend, progress)
         healthy = train(losses.NonSaturating(), args, backend, progress)
     if not np.isfinite([stalled.distances[-1], healthy.distances[-1]]).all():
-        print(LOST)
+        print(f"{LOST.split(':')[0]}: the weights are lost. Try a lower --lr.")
         return 1
     file = plots.save_figure(picture(stalled, healthy), args.out / "saturation.png")
     print(

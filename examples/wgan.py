@@ -26,8 +26,8 @@ is above W₁ by up to ∫ h² / (2 λ r) dx. With λ = 10 that is 7% here, of w
 On a line this penalty has a trap. A slope of the wrong sign has to pass through 0 to be put right,
 and there the penalty is largest; some pieces of f stay turned round for good. (In more dimensions
 a gradient can turn without shrinking.) Punishing only slopes above 1, max(0, |f′| − 1)², is convex
-in f, with no such trap (Petzka et al. 2018), and is the default; --two-sided takes the other.
-Then G moves as well, and the critic's value falls as the exact W₁ does.
+in f, with no such trap (Petzka et al. 2018), and is the default. Then G moves as well, and the
+critic's value falls as the exact W₁ does; with --two-sided, a slope of the wrong sign sends G away.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def on_the_line(args, backend) -> int:
         )
     file = plots.save_figure(picture(args.steps, curves, norms, game), args.out / "wgan.png")
     print(
-        f"W1 exact {W1:.4f}, from the critic {curves[-1][-1].bound:.4f}; while G learned, W1 fell "
+        f"W1 exact {W1:.4f}, from the critic {curves[-1][-1].bound:.4f}; while G learned, W1 went "
         f"from {game.exact[0]:.3f} to {game.exact[-1]:.3f} and the critic was off by "
         f"{np.abs(smooth(game.value) - smooth(game.exact))[len(game.exact) // 5 :].mean():.3f} "
         f"({time.perf_counter() - began:.1f} s; picture: {file})"
@@ -284,10 +284,8 @@ def play(args, backend, steps, progress) -> Game:
     return Game(np.array(exact), -record["loss_d"])
 
 
-def smooth(values, window=15) -> np.ndarray:
-    """The moving average, shorter by a window than the values."""
-    window = min(window, len(values))
-    return np.convolve(values, np.ones(window) / window, "valid")
+def smooth(values) -> np.ndarray:
+    return plots.moving_average(values, reach=7)
 
 
 def picture(steps, curves, norms, game) -> Figure:
@@ -367,9 +365,7 @@ def draw_game(panel, game):
 def draw_value(panel, value):
     """The critic's value over the steps of G: pale as it was on batches, and its moving average."""
     panel.plot(value, color=plots.D, lw=0.6, alpha=0.3)
-    average = smooth(value)
-    middle = (len(value) - len(average)) // 2
-    panel.plot(np.arange(len(average)) + middle, average, color=plots.D, label="critic's value")
+    panel.plot(smooth(value), color=plots.D, label="critic's value")
     panel.set_xlabel("step of G")
 
 
@@ -414,15 +410,17 @@ def on_images(args, backend) -> int:
                 run.checkpoint.save(done)
 
     run.finish()
+    if healthy and run.checkpoint.saved != done > start:
+        run.checkpoint.save(done)
     value = -run.record["loss_d"]
     print(
         f"the critic's value: {value.max():.3g} at its height, {value[-50:].mean():.3g} in the end "
         f"({done:,} steps on {dataset.name}, {time.perf_counter() - began:.0f} s; "
         f"pictures: {args.out})"
     )
-    if interrupted and done < args.steps and run.checkpoint.saved == done:
+    if interrupted and done < args.steps:
         print("interrupted and saved: go on with --resume")
-    return 1 if not healthy else 130 if interrupted else 0
+    return 1 if not healthy else 130 if done < args.steps else 0
 
 
 class Run:

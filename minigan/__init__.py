@@ -1,7 +1,7 @@
 """minigan: generative adversarial networks from scratch, on NumPy.
 
-The reading order is backend, tensor, functional, conv, nn, optim, losses, models, adversarial;
-then any of the examples.
+The reading order is backend, tensor, functional, conv, nn, optim, losses, models, adversarial,
+remedies; then any of the examples, and data, divergences and metrics where they are used.
 """
 
 from minigan import functional, losses, models, nn, optim

@@ -33,7 +33,7 @@ CHECKPOINT = "checkpoint.safetensors"
 # rest of its options made it what it is.
 _FREE_ON_RESUME = (
     *("steps", "epochs", "out", "resume", "data"),
-    *("device", "precision", "lr_g", "lr_d"),
+    *("device", "precision", "lr", "lr_g", "lr_d"),
 )
 
 

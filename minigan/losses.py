@@ -51,6 +51,12 @@ def binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
     return mean(loss if target == 1 else loss + (1.0 - target) * logits)
 
 
+def _label(value):
+    if not 0 < value <= 1:
+        raise ValueError(f"real_label is {value}, expected 0 < real_label <= 1")
+    return value
+
+
 # --- D tells probabilities ----------------------------------------------------------------------
 
 
@@ -70,9 +76,7 @@ class Minimax(Objective):
     probabilistic = True
 
     def __init__(self, real_label=1.0):
-        if not 0 < real_label <= 1:
-            raise ValueError(f"real_label is {real_label}, expected 0 < real_label <= 1")
-        self.real_label = real_label
+        self.real_label = _label(real_label)
 
     def discriminator(self, real, fake):
         return binary_cross_entropy(real, self.real_label) + binary_cross_entropy(fake, 0.0)
@@ -119,9 +123,9 @@ class RelativisticAverage(Objective):
         D̃(x) = σ(C(x) − E C(G(z))),      D̃(G(z)) = σ(C(G(z)) − E C(x))
         J(D) = −E ln D̃(x) − E ln(1 − D̃(G(z))),      J(G) = −E ln D̃(G(z)) − E ln(1 − D̃(x))
 
-    Here real samples push G too. What G minimises is again a divergence, 0 only at p_g = p_d
-    (Jolicoeur-Martineau 2020). C's outputs mean something only in comparison, and the means are
-    the batch's, inside a σ: small batches bias them.
+    Here real samples push G too. 2 ln 2 − min J(D) is a divergence, 0 only at p_g = p_d
+    (Jolicoeur-Martineau 2020), and J(G) its non-saturating counterpart. C's outputs mean something
+    only in comparison, and the means are the batch's, inside a σ: small batches bias them.
     """
 
     name = "relativistic"
@@ -143,15 +147,17 @@ class LeastSquares(Objective):
 
         J(D) = ½ E (D(x) − 1)² + ½ E D(G(z))²,      J(G) = ½ E (D(G(z)) − 1)²
 
-    D's output is no logit; its optimum is again p_d / (p_d + p_g). With targets −1, 1, 0 instead,
-    G would minimise Pearson's χ²(p_d + p_g ‖ 2 p_g). A sample far on the right side of the boundary
-    is pulled back to it; but where D is flat, around samples it is sure of, nothing is pulled.
+    D's output is no logit; its optimum is again p_d / (p_d + p_g), where G has
+    ½ E_{x ~ p_g} (p_g / (p_d + p_g))², at least ⅛ and ⅛ only for p_g = p_d. (With targets −1, 1, 0
+    it would be Pearson's χ²(p_d + p_g ‖ 2 p_g).) A sample far on the right side of the boundary is
+    pulled back to it; but where D is flat, around samples it is sure of, nothing is pulled.
+    ValueError unless 0 < real_label <= 1.
     """
 
     name = "least-squares"
 
     def __init__(self, real_label=1.0):
-        self.real_label = real_label
+        self.real_label = _label(real_label)
 
     def discriminator(self, real, fake):
         return 0.5 * mean((real - self.real_label) ** 2) + 0.5 * mean(fake**2)
@@ -218,8 +224,8 @@ class EnergyBased(Objective):
         J(D) = E D(x) + E max(0, m − D(G(z))),      J(G) = E D(G(z))
 
     The best D of all that keep within [0, m] has J(D) = m − m TV(p_d, p_g): G minimises the total
-    variation (Arjovsky et al. 2017, section 4). A margin far above the energies of data leaves D
-    busy with fakes alone; with one below them it has nothing to do. Collapse is not punished: see
+    variation (Arjovsky et al. 2017, appendix D). A margin far above the energies of data leaves D
+    busy with fakes alone; with one below them fakes don't count. Collapse is not punished: see
     `pulling_away`. ValueError unless margin > 0.
     """
 
@@ -318,8 +324,8 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
 def cross_entropy(logits: Tensor, labels) -> Tensor:
     """−mean ln softmax(logits)[label]: the classifier's loss, in nats.
 
-    logits: (n, classes); labels: integers (n,), an array on the same device. ShapeError or
-    TypeError if they are not.
+    logits: (n, classes); labels: integers (n,) from 0 to classes − 1, an array on the same device.
+    ShapeError or TypeError if they are not such arrays; the values are not looked at.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
@@ -368,6 +374,9 @@ def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False
     One-sided, max(0, ‖∇D‖ − target)², punishes only slopes that are too steep (Petzka et al.
     2018). The norm runs over all of a sample's values, one norm per sample. D must treat each
     sample by itself: no batch norm.
+
+    With a finite λ the best slope is a little above 1, so the critic's value is above W₁; and
+    two-sided, a slope of the wrong sign is punished on its way through 0 (see examples/wgan.py).
     """
 
     def penalty(D, real, fake):
@@ -395,7 +404,12 @@ def dragan_penalty(rng: Generator, *, weight=10.0, target=1.0, spread=0.5):
 
 
 def r1_penalty(*, weight=10.0):
-    """γ/2 E ‖∇D(x)‖² at real samples (Mescheder et al. 2018, eq. 9)."""
+    """γ/2 E ‖∇D(x)‖² at real samples (Mescheder et al. 2018, eq. 9).
+
+    At the equilibrium D is flat on the data and the penalty 0, so it moves nothing; around it, it
+    makes training converge even where data lie on a thin set (theorem 4.1). γ is in squared units
+    of the data; a large one leaves D too flat to tell G anything.
+    """
 
     def penalty(D, real, fake):
         return (0.5 * weight) * _mean_squared_slope(D, real)
@@ -404,7 +418,10 @@ def r1_penalty(*, weight=10.0):
 
 
 def r2_penalty(*, weight=10.0):
-    """γ/2 E ‖∇D(G(z))‖² at generated samples (Mescheder et al. 2018, eq. 10)."""
+    """γ/2 E ‖∇D(G(z))‖² at generated samples (Mescheder et al. 2018, eq. 10).
+
+    As `r1_penalty`, with the same promise near the equilibrium. Far from it D stays steep at data.
+    """
 
     def penalty(D, real, fake):
         return (0.5 * weight) * _mean_squared_slope(D, fake)

@@ -322,14 +322,17 @@ def _draw_curve(panel, steps, values, label, color, style="-"):
     """A noisy curve: pale as it was measured, and strong as a moving average. Returns both."""
     (raw,) = panel.plot(steps, values, color=color, linewidth=0.7, alpha=0.25)
     (smooth,) = panel.plot(
-        steps, _moving_average(values), color=color, linewidth=1.6, linestyle=style, label=label
+        steps, moving_average(values), color=color, linewidth=1.6, linestyle=style, label=label
     )
     return raw, smooth
 
 
-def _moving_average(values: np.ndarray) -> np.ndarray:
-    """The mean of the finite values in a window of a fiftieth of the run around each value."""
-    reach = len(values) // 100
+def moving_average(values: np.ndarray, reach: int | None = None) -> np.ndarray:
+    """The mean of the finite values around each, up to `reach` before and after it; (n,) -> (n,).
+
+    By default a hundredth of the run to either side.
+    """
+    reach = len(values) // 100 if reach is None else reach
     finite = np.isfinite(values)
     edges = np.arange(len(values))
     first, last = np.maximum(edges - reach, 0), np.minimum(edges + reach + 1, len(values))
@@ -458,7 +461,7 @@ class DensityFigure:
         self._optimal_map.set_data(view.z, view.optimal_map)
         for lines, loss in ((self._loss_d, view.loss_d), (self._loss_g, view.loss_g)):
             loss = np.asarray(loss, dtype=float)
-            for line, values in zip(lines, (loss, _moving_average(loss)), strict=True):
+            for line, values in zip(lines, (loss, moving_average(loss)), strict=True):
                 line.set_data(view.steps, values)
         self._canvas.restore_region(self._background)
         for artist in self._moving:

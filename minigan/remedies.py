@@ -13,7 +13,7 @@ answers the D of the moment, although D will answer back.
 Others are somewhere else, as they are a line or an argument:
 
     one-sided label smoothing               losses.NonSaturating(real_label=0.9)
-    dropout in G (Isola et al. 2017)        nn.Dropout among G's layers, kept on when sampling
+    dropout in G (Isola et al. 2017)        nn.Dropout in G; they sample with it, too
     spectral normalisation                  nn.SpectralNorm(nn.Linear(…), …) in D
     penalties on D's slope                  losses.gradient_penalty, r1_penalty, dragan_penalty …
     two time scales, TTUR                   two learning rates, D's the larger (Heusel et al. 2017)
@@ -252,9 +252,11 @@ def _buffers_kept(D: Module):
     """D's running statistics are afterwards what they were."""
     buffers = [getattr(module, key) for module, key in D.named_buffers().values()]
     before = [buffer.copy() for buffer in buffers]
-    yield
-    for buffer, values in zip(buffers, before, strict=True):
-        buffer[...] = values
+    try:
+        yield
+    finally:
+        for buffer, values in zip(buffers, before, strict=True):
+            buffer[...] = values
 
 
 # --- D remembers what G made before --------------------------------------------------------------

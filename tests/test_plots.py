@@ -276,10 +276,10 @@ def test_wrong_histories_are_refused():
 
 
 @pytest.mark.parametrize("n", [1, 5, 99, 250])
-def test_moving_average_against_a_loop(n):
+def testmoving_average_against_a_loop(n):
     values = np.random.default_rng(n).normal(size=n)
     values[::7] = np.nan
-    got = plots._moving_average(values)
+    got = plots.moving_average(values)
     reach = n // 100
     for k in range(n):
         window = values[max(0, k - reach) : k + reach + 1]
