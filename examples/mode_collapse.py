@@ -604,7 +604,7 @@ def table_picture(rows, args) -> Figure:
             found = sorted((run["found"] for run in runs if run["found"]), key=lambda f: f["kl"])
             samples = found[len(found) // 2]["samples"] if found else np.zeros((0, 2))
             scatter(panel, np.array(samples), data.centres, reach, size=6)
-            panel.set_title(name, loc="left", size=9.5, weight="bold")
+            panel.set_title(name, loc="left", size=8.8, weight="bold")
             if found:
                 kept, kl = (np.mean([f[key] for f in found]) for key in ("strict", "kl"))
                 panel.set_xlabel(f"{kept:.1f} modes kept, KL {kl:.3f}", size=8.5)
