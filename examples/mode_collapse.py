@@ -593,7 +593,7 @@ def table_picture(rows, args) -> Figure:
     """For each remedy the samples of its run with the middle KL, and its means over the seeds."""
     data = Ring() if args.data == "ring" else Grid()
     reach = 1.2 * np.abs(data.centres).max() + 0.1
-    columns = min(6, max(1, len(rows)))
+    columns = min(7, max(1, len(rows)))
     with rc_context(plots.STYLE):
         count = math.ceil(len(rows) / columns)
         figure = Figure(figsize=(1.85 * columns, 2.3 * count), dpi=100, layout="constrained")
