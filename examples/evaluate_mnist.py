@@ -108,10 +108,13 @@ def real_images(args) -> tuple[data.Dataset, data.Dataset]:
     """The training images and the test images."""
     if args.quick and args.data is None:
         return data.drawn_digits(6000, 0), data.drawn_digits(1000, 1)
-    train, notice = data.choose(args.data)
+    test, notice = data.choose(args.data, split="test")
+    train, other = data.choose("digits" if notice else args.data)
+    if other:  # there are test images, but none to train on
+        test, notice = data.choose("digits", split="test")[0], other
     if notice:
         print(notice)
-    return train, data.choose("digits" if notice else args.data, split="test")[0]
+    return train, test
 
 
 # --- The ruler -----------------------------------------------------------------------------------
@@ -225,7 +228,7 @@ def generated(path, count, rng) -> np.ndarray:
     if recipe is None:
         raise CheckpointError(
             f"{path}: does not tell how its generator is built: wanted a checkpoint of an example "
-            "that makes images"
+            "that makes images; if it is an old one, train it anew"
         )
     if recipe["network"] not in models.GENERATORS:
         known = ", ".join(models.GENERATORS)

@@ -63,8 +63,8 @@ def test_the_one_sided_penalty_finds_the_distance_where_the_others_do_not(exampl
     penalised = alone(example, 3, steps=1500)
     assert 0.95 * EXACT < penalised.bound < EXACT
     assert abs(penalised.value / EXACT - 1) < 0.06
-    for way in (0, 1, 2):  # clipped, clipped, two-sided: on this seed it is trapped
-        assert 0 < alone(example, way, steps=600).bound < 0.85 * EXACT
+    for way, share in ((0, 0.85), (1, 0.85), (2, 0.95)):  # clipped twice; two-sided: trapped
+        assert 0 < alone(example, way, steps=600).bound < share * EXACT
     wide, narrow = (alone(example, way, steps=50).value for way in (1, 0))
     assert wide > 100 * narrow  # the value of a clipped critic says what the clipping was
 
