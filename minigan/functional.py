@@ -13,11 +13,11 @@ from minigan.backend import Generator
 from minigan.tensor import (
     ShapeError,
     Tensor,
+    abs,
     add,
     axis_of,
     broadcast_to,
     check_alike,
-    check_broadcast,
     check_fits,
     div,
     getitem,
@@ -33,10 +33,13 @@ from minigan.tensor import (
     power,
     raw,
     record,
+    reduced,
     reshape,
     sub,
     sum,
     swap_last,
+    where,
+    whole_number,
 )
 
 __all__ = [
@@ -80,12 +83,6 @@ def sqrt(x):
     return record(x.backend.xp.sqrt(x.data), (x, lambda g, y: div(mul(g, 0.5), y)), keep=True)
 
 
-def abs(x):
-    """|x|, with gradient 0 at 0."""
-    xp = x.backend.xp
-    return record(xp.abs(x.data), (x, lambda g: mul(g, Tensor(xp.sign(x.data)))))
-
-
 def tanh(x):
     """tanh x, in (−1, 1)."""
     return record(
@@ -122,8 +119,10 @@ def _rectified(x, slope):
     backend = x.backend
 
     def vjp(g, y):
-        if is_recording():
+        if is_recording() and slope:
             return mul(g, Tensor(backend.step_function(y.data, slope)))
+        if is_recording():
+            return where(y.data > 0, g, 0.0)
         return Tensor(backend.rectify_grad(g.data, y.data, slope))
 
     return record(backend.rectify(x.data, slope), (x, vjp), keep=True)
@@ -148,7 +147,7 @@ def clip(x, low, high):
     low, high = float(low), float(high)
     inside = (x.data >= low) & (x.data <= high)
     data = x.backend.xp.clip(x.data, low, high)
-    return record(data, (x, lambda g: mul(g, Tensor(inside.astype(x.dtype)))))
+    return record(data, (x, lambda g: where(inside, g, 0.0)))
 
 
 def maximum(a, b):
@@ -156,13 +155,13 @@ def maximum(a, b):
     a, b = operands("maximum", a, b)
     like = a if is_number(b) else b
 
-    def wins(x, y):
-        return Tensor((x.data > y.data) * 0.5 + (x.data >= y.data) * 0.5).astype(like.dtype)
+    def share(g, x, y):
+        return where(x.data >= y.data, where(x.data == y.data, mul(g, 0.5), g), 0.0)
 
     return record(
         like.backend.xp.maximum(a.data, b.data),
-        (a, lambda g: mul(g, wins(a, b))),
-        (b, lambda g: mul(g, wins(b, a))),
+        (a, lambda g: share(g, a, b)),
+        (b, lambda g: share(g, b, a)),
     )
 
 
@@ -170,24 +169,6 @@ def minimum(a, b):
     """The smaller of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("minimum", a, b)
     return neg(maximum(neg(a), neg(b)))
-
-
-def where(condition, a, b):
-    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
-    condition = raw(condition)
-    a, b = operands("where", a, b)
-    for x in (a, b):
-        if not is_number(x):
-            check_broadcast("where", condition.shape, x.shape)
-    like = a if is_number(b) else b
-    xp = like.backend.xp
-    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
-    data = xp.where(condition, *both)
-    return record(
-        data,
-        (a, lambda g: where(condition, g, 0.0)),
-        (b, lambda g: where(condition, 0.0, g)),
-    )
 
 
 def dropout(x, p, rng: Generator):
@@ -270,23 +251,28 @@ def linear(x, weight, bias=None):
 
 def softmax(x, axis=-1):
     """eˣ / Σ eˣ over `axis`, shifted by the maximum so that nothing overflows."""
-    xp = x.backend.xp
-    e = xp.exp(x.data - x.data.max(axis=axis, keepdims=True))
+    axes, _ = reduced("softmax", axis, x.shape)
+    e = x.backend.xp.exp(_shifted(x, axes))
 
     def vjp(g, y):
-        return mul(y, sub(g, sum(mul(g, y), axis, True)))
+        return mul(y, sub(g, sum(mul(g, y), axes, True)))
 
-    return record(e / e.sum(axis=axis, keepdims=True), (x, vjp), keep=True)
+    return record(e / x.backend.sum(e, axes, True), (x, vjp), keep=True)
+
+
+def _shifted(x, axes):
+    """x less its maximum over `axes`, as an array; of no values none."""
+    return x.data - x.data.max(axis=axes, keepdims=True) if x.size else x.data
 
 
 def log_softmax(x, axis=-1):
     """x − ln Σ eˣ over `axis`, without overflow and without the logarithm of a rounded zero."""
-    xp = x.backend.xp
-    shifted = x.data - x.data.max(axis=axis, keepdims=True)
-    data = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    axes, _ = reduced("log_softmax", axis, x.shape)
+    backend, shifted = x.backend, _shifted(x, axes)
+    data = shifted - backend.xp.log(backend.sum(backend.xp.exp(shifted), axes, True))
     return record(
         data,
-        (x, lambda g, y: sub(g, mul(exp(y), sum(g, axis, True)))),
+        (x, lambda g, y: sub(g, mul(exp(y), sum(g, axes, True)))),
         keep=True,
     )
 
@@ -297,11 +283,13 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     Which axes makes the difference between the norms; for images (n, h, w, c):
     batch (0, 1, 2), layer (1, 2, 3), instance (1, 2). scale γ and shift β broadcast against x,
     or are None. Returns (y, μ, σ²), the latter two as arrays with the reduced axes kept as 1.
-    Source: Ioffe and Szegedy 2015.
+    ShapeError if there are no values over `axes`. Source: Ioffe and Szegedy 2015.
     """
-    axes, eps = tuple(sorted(a % x.ndim for a in axes)), float(eps)
+    axes, eps = tuple(sorted(axis_of("normalize", a, x.shape) for a in axes)), float(eps)
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         raise ValueError(f"normalize: axes {axes} are not neighbours, as every norm's are")
+    if not all(x.shape[a] for a in axes):
+        raise ShapeError(f"normalize: shape {x.shape} has no values over axes {axes}")
     affine = [p for p in (scale, shift) if p is not None]
     for parameter in affine:
         check_alike("normalize", x, parameter)
@@ -373,6 +361,8 @@ def _varies_after(shape, axis, ndim) -> bool:
 def _windows(op, x, kernel, stride):
     """For each offset (u, v) in the kernel, the strided view of the pixels at that offset."""
     (kh, kw), (sh, sw) = pair(kernel), pair(kernel if stride is None else stride)
+    if sh < 1 or sw < 1:
+        raise ValueError(f"{op}: stride {stride} must be positive")
     if x.ndim != 4:
         raise ShapeError(f"{op}: expected images (n, h, w, c), got shape {x.shape}")
     _, h, w, _ = x.shape
@@ -403,10 +393,17 @@ def upsample_nearest(x, factor):
         raise ShapeError(f"upsample_nearest: expected images (n, h, w, c), got shape {x.shape}")
     n, h, w, c = x.shape
     fh, fw = pair(factor)
+    if fh < 1 or fw < 1:
+        raise ValueError(f"upsample_nearest: factor {factor} must be positive")
     repeated = broadcast_to(reshape(x, (n, h, 1, w, 1, c)), (n, h, fh, w, fw, c))
     return reshape(repeated, (n, h * fh, w * fw, c))
 
 
 def pair(value) -> tuple[int, int]:
-    """One number for both directions, or (vertical, horizontal)."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+    """One integer for both directions, or (vertical, horizontal); TypeError for anything else."""
+    if not isinstance(value, (tuple, list)):
+        value = value, value
+    if len(value) != 2:
+        raise TypeError(f"{value!r} is no pair of integers, (vertical, horizontal)")
+    vertical, horizontal = (whole_number("a size in pixels", n) for n in value)
+    return vertical, horizontal

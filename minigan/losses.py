@@ -13,7 +13,17 @@ from __future__ import annotations
 
 import minigan.functional as F
 from minigan.backend import Backend, Generator
-from minigan.tensor import ShapeError, Tensor, grad, matmul, mean, sum, tensor, transpose
+from minigan.tensor import (
+    ShapeError,
+    Tensor,
+    check_labels,
+    grad,
+    matmul,
+    mean,
+    sum,
+    tensor,
+    transpose,
+)
 
 
 class Objective:
@@ -325,15 +335,15 @@ def cross_entropy(logits: Tensor, labels) -> Tensor:
     """−mean ln softmax(logits)[label]: the classifier's loss, in nats.
 
     logits: (n, classes); labels: integers (n,) from 0 to classes − 1, an array on the same device.
-    ShapeError or TypeError if they are not such arrays; the values are not looked at.
+    ShapeError or TypeError if they are not such arrays. A label out of range is a ValueError; on a
+    GPU, where to look would be to wait, it counts modulo the number of classes instead.
     """
+    labels = check_labels("cross_entropy", labels, logits.shape[-1])
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
             f"cross_entropy: got logits {logits.shape} and labels {labels.shape}, "
             "expected (n, classes) and (n,)"
         )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels must be integers, got {labels.dtype}")
     rows = logits.backend.xp.arange(len(logits))
     return -mean(F.log_softmax(logits)[rows, labels])
 

@@ -23,12 +23,13 @@ from minigan.tensor import (
     Leaf,
     ShapeError,
     Tensor,
+    check_labels,
     getitem,
     is_recording,
     matmul,
-    raw,
     reshape,
     transpose,
+    whole_number,
 )
 
 
@@ -327,7 +328,9 @@ class Sequential(Module):
 # --- Layers with weights -------------------------------------------------------------------------
 
 
-def _check_sizes(layer, *sizes):
+def check_sizes(layer, *sizes):
+    """ValueError or TypeError, naming the layer, unless all sizes are integers, at least 1."""
+    sizes = tuple(whole_number(f"{layer}: a size", size) for size in sizes)
     if min(sizes) < 1:
         raise ValueError(f"{layer}: sizes {sizes}, expected each to be at least 1")
 
@@ -338,7 +341,7 @@ class Linear(Module):
     output_axis = 1
 
     def __init__(self, inputs, outputs, *, rng: Generator, init=None, bias=True):
-        _check_sizes("Linear", inputs, outputs)
+        check_sizes("Linear", inputs, outputs)
         init = init or he()
         self.weight = Parameter(init(rng, (inputs, outputs), inputs, outputs))
         self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
@@ -362,7 +365,7 @@ class Maxout(Linear):
     """
 
     def __init__(self, inputs, units, pieces, *, rng: Generator, init=None, bias=True):
-        _check_sizes("Maxout", inputs, units, pieces)
+        check_sizes("Maxout", inputs, units, pieces)
         super().__init__(inputs, pieces * units, rng=rng, init=init, bias=bias)
         self.units, self.pieces = units, pieces
 
@@ -383,7 +386,7 @@ class Conv2d(Module):
         self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
     ):
         kh, kw = pair(kernel)
-        _check_sizes("Conv2d", inputs, outputs, kh, kw, *pair(stride))
+        check_sizes("Conv2d", inputs, outputs, kh, kw, *pair(stride))
         init = init or he()
         shape = (kh, kw, inputs, outputs)
         self.weight = Parameter(init(rng, shape, kh * kw * inputs, kh * kw * outputs))
@@ -413,7 +416,7 @@ class ConvTranspose2d(Module):
         self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
     ):
         kh, kw = pair(kernel)
-        _check_sizes("ConvTranspose2d", inputs, outputs, kh, kw, *pair(stride))
+        check_sizes("ConvTranspose2d", inputs, outputs, kh, kw, *pair(stride))
         init = init or he()
         self.stride, self.padding = pair(stride), pair(padding)
         sh, sw = self.stride
@@ -434,9 +437,14 @@ class ConvTranspose2d(Module):
 
 
 class Embedding(Module):
-    """A vector per class: integer labels (n,) -> (n, features)."""
+    """A vector per class: integer labels (n,), from 0 to classes − 1 -> (n, features).
+
+    A label out of range is a ValueError; on a GPU, where to look would be to wait, it counts modulo
+    `classes` instead.
+    """
 
     def __init__(self, classes, features, *, rng: Generator, init=None):
+        check_sizes("Embedding", classes, features)
         init = init or normal(1.0)
         self.weight = Parameter(init(rng, (classes, features), classes, features))
 
@@ -444,10 +452,7 @@ class Embedding(Module):
         return self.forward(labels)
 
     def forward(self, labels):
-        labels = raw(labels)
-        if labels.dtype.kind not in "iu":
-            raise TypeError(f"Embedding: labels must be integers, got {labels.dtype}")
-        return getitem(self.weight, labels)
+        return getitem(self.weight, check_labels("Embedding", labels, len(self.weight)))
 
     def describe(self):
         return " -> ".join(map(str, self.weight.shape))
@@ -460,6 +465,7 @@ class _Norm(Module):
     """What the norms share: γ and β per channel and the check of the channel count."""
 
     def __init__(self, features, *, eps=1e-5, rng: Generator):
+        check_sizes(type(self).__name__, features)
         xp = rng.backend.xp
         self.scale = Parameter(xp.ones(features, "float32"))
         self.shift = Parameter(xp.zeros(features, "float32"))
@@ -498,7 +504,8 @@ class BatchNorm(_Norm):
             return x * k + (self.shift - k * Tensor(self.running_mean.copy()))
         count = x.size // self.features
         if count < 2:
-            raise ShapeError(f"BatchNorm: one value per channel, shape {x.shape}, has no variance")
+            values = "one value" if count else "no values"
+            raise ShapeError(f"BatchNorm: {values} per channel, shape {x.shape}: no variance")
         axes = tuple(range(x.ndim - 1))
         y, mean, variance = F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
         # In place, because a replayed step knows arrays by their address; and by the unbiased
@@ -588,17 +595,21 @@ class Flatten(Module):
     """(n, …) -> (n, everything else)."""
 
     def forward(self, x):
-        return reshape(x, (x.shape[0], -1))
+        return reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 class Reshape(Module):
-    """(n, …) -> (n, *shape)."""
+    """(n, …) -> (n, *shape); one side may be −1, the rest of a sample's values."""
 
     def __init__(self, *shape):
-        self.shape = shape
+        self.shape = tuple(whole_number("Reshape: a size", n) for n in shape)
+        if 0 in self.shape or min(self.shape, default=1) < -1 or self.shape.count(-1) > 1:
+            raise ValueError(f"Reshape: {self.shape}, expected sizes of at least 1, or one -1")
 
     def forward(self, x):
-        return reshape(x, (x.shape[0], *self.shape))
+        # A −1 is counted here, as for no samples any number would do.
+        rest = math.prod(x.shape[1:]) // abs(math.prod(self.shape))
+        return reshape(x, (x.shape[0], *(rest if n == -1 else n for n in self.shape)))
 
     def describe(self):
         return ", ".join(map(str, self.shape))
@@ -608,6 +619,7 @@ class Upsample(Module):
     """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
 
     def __init__(self, factor=2):
+        check_sizes("Upsample", *pair(factor))
         self.factor = factor
 
     def forward(self, x):

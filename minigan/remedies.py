@@ -30,7 +30,7 @@ from minigan import optim
 from minigan.adversarial import GeneratorReport
 from minigan.backend import Generator
 from minigan.losses import Objective
-from minigan.nn import Module, Parameter, normal
+from minigan.nn import Module, Parameter, check_sizes, normal
 from minigan.optim import Optimizer
 from minigan.tensor import (
     ShapeError,
@@ -44,6 +44,7 @@ from minigan.tensor import (
     tensor,
     transpose,
     var,
+    whole_number,
 )
 
 # --- D looks at several samples together ---------------------------------------------------------
@@ -65,6 +66,7 @@ class MinibatchDiscrimination(Module):
     """
 
     def __init__(self, features, kernels=16, dimensions=4, *, rng: Generator, init=None):
+        check_sizes("MinibatchDiscrimination", features, kernels, dimensions)
         init = init or normal(0.05)
         shape = (features, kernels, dimensions)
         self.weight = Parameter(init(rng, shape, features, kernels * dimensions))
@@ -102,21 +104,21 @@ class MinibatchStd(Module):
     """
 
     def __init__(self, group=None):
-        if group is not None and group < 2:
+        if group is not None and whole_number("MinibatchStd: group", group) < 2:
             raise ValueError(f"MinibatchStd: group is {group}, expected at least 2 samples")
         self.group = group
 
     def forward(self, x):
-        n, group = len(x), self.group or len(x)
+        n, group = len(x), self.group or len(x) or 1
         if x.ndim < 2 or n % group:
             raise ShapeError(
                 f"MinibatchStd: got shape {x.shape}, expected (n, …, c), n a multiple of {group}"
             )
         groups = reshape(x, (n // group, group, *x.shape[1:]))
         std = F.sqrt(var(groups, 1) + 1e-8)
-        each = mean(reshape(std, (n // group, -1)), 1)
+        each = mean(std, tuple(range(1, std.ndim)))
         shape = (n // group, group, *x.shape[1:-1], 1)
-        channel = broadcast_to(reshape(each, (-1,) + (1,) * x.ndim), shape)
+        channel = broadcast_to(reshape(each, (n // group,) + (1,) * x.ndim), shape)
         return F.concatenate([x, reshape(channel, (*x.shape[:-1], 1))], -1)
 
     def describe(self):
@@ -133,7 +135,7 @@ class Pack(Module):
     """
 
     def __init__(self, m):
-        if m < 1:
+        if whole_number("Pack: m", m) < 1:
             raise ValueError(f"Pack: m is {m}, expected at least 1 sample")
         self.m = m
 
@@ -171,7 +173,7 @@ class Unrolling:
     def __init__(
         self, D: Module, optimizer: Optimizer, objective: Objective, *, steps, penalty=None
     ):
-        if steps < 1:
+        if whole_number("Unrolling: steps", steps) < 1:
             raise ValueError(f"Unrolling: {steps} steps, expected at least 1")
         if type(optimizer) not in _RULES:
             raise TypeError(

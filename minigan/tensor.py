@@ -13,6 +13,7 @@ freed the moment the last tensor that needs it goes out of scope.
 from __future__ import annotations
 
 import itertools
+import math
 import numbers
 import operator
 from contextlib import contextmanager
@@ -156,7 +157,19 @@ class Tensor:
         return transpose(self)
 
     def __len__(self):
-        return len(self.data)
+        if not self.ndim:
+            raise TypeError("len of a 0-d tensor: it has no rows")
+        return self.shape[0]
+
+    def __iter__(self):
+        """The rows, tensors with their place in the graph."""
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor: it has no rows; .item() is its value")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value):
+        """Whether any value equals `value`, as with arrays (waits for the device)."""
+        return bool((self == value).data.any())
 
     def __repr__(self):
         mark = ", requires_grad" if self.requires_grad else ""
@@ -173,8 +186,25 @@ class Tensor:
     def __float__(self):
         return float(self.item())
 
+    def __int__(self):
+        return int(self.item())
+
+    def __round__(self, digits=None):
+        """The one value rounded, a Python number."""
+        return round(self.item(), digits)
+
+    def __format__(self, spec):
+        """f"{loss:.3f}" is that of the one value; without a format it is what `str` says."""
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(f"format {spec!r} is for one value, not for a tensor of {self.shape}")
+        return format(self.item(), spec)
+
     def item(self):
-        """The one value as a Python number (waits for the device)."""
+        """The one value as a Python number (waits for the device). ValueError unless it is one."""
+        if self.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} is not one value")
         return self.backend.to_numpy(self.data).item()
 
     def numpy(self):
@@ -202,10 +232,10 @@ class Tensor:
         return astype(self, dtype)
 
     def reshape(self, *shape):
-        return reshape(self, tuple(shape[0]) if isinstance(shape[0], (tuple, list)) else shape)
+        return reshape(self, _one_tuple(shape))
 
     def transpose(self, *axes):
-        return transpose(self, axes or None)
+        return transpose(self, None if axes in ((), (None,)) else _one_tuple(axes))
 
     def sum(self, axis=None, keepdims=False):
         return sum(self, axis, keepdims)
@@ -221,6 +251,9 @@ class Tensor:
 
     def __neg__(self):
         return neg(self)
+
+    def __abs__(self):
+        return abs(self)
 
     def __add__(self, other):
         return add(self, other)
@@ -551,8 +584,42 @@ def check_fits(op, shape: tuple, into: tuple):
         raise ShapeError(f"{op}: shape {shape} does not broadcast to {into}")
 
 
+def whole_number(what, value) -> int:
+    """`value` as a Python int, NumPy's integers too. TypeError, naming what it is, for all else."""
+    if type(value) is int:
+        return value
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} is {value!r}, expected an integer") from None
+
+
+def _one_tuple(arguments: tuple) -> tuple:
+    """Whether called as f(2, 3) or as f((2, 3)): the tuple (2, 3)."""
+    alone = len(arguments) == 1 and isinstance(arguments[0], (tuple, list))
+    return tuple(arguments[0]) if alone else arguments
+
+
+def check_labels(op, labels, classes: int):
+    """The array of `labels`, integers from 0 to `classes` − 1.
+
+    TypeError unless they are an array of integers. ValueError, naming the smallest and the largest,
+    if one names no class; on a GPU nothing is said, and CuPy counts it modulo `classes`.
+    """
+    labels = raw(labels)
+    got = getattr(labels, "dtype", type(labels).__name__)
+    if getattr(got, "kind", "") not in ("i", "u"):
+        raise TypeError(f"{op}: labels must be integers, got {got}")
+    backend_of(labels).check_range(f"{op}: labels", labels, classes)
+    return labels
+
+
 def axis_of(op, axis: int, shape: tuple) -> int:
     """The axis counted from the front. ShapeError, naming the operation, if there is none such."""
+    if type(axis) is not int:
+        axis = whole_number(f"{op}: axis", axis)
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(f"{op}: axis {axis} is out of range for shape {shape}")
     return axis % len(shape)
@@ -596,7 +663,10 @@ def div(a, b):
 
 
 def power(base, exponent):
-    """base ** exponent, one of which may be a number; a tensor exponent asks for base > 0."""
+    """base ** exponent, one of which may be a number; a tensor exponent asks for base ≥ 0.
+
+    At base 0 the gradient in a base of exponent p < 1 is infinite; that in an exponent p ≥ 0 is 0.
+    """
     exponent = _lift(exponent)
     if not is_number(exponent):
         return _exponential(base, exponent)
@@ -611,17 +681,55 @@ def _exponential(base, exponent: Tensor):
     if is_number(base):
         base = Tensor(exponent.backend.xp.full((), base.data, exponent.dtype))
     base, exponent = operands("power", base, exponent)
-    return record(
-        base.data**exponent.data,
-        (base, lambda g, y: mul(g, mul(exponent, power(base, sub(exponent, 1.0))))),
-        (exponent, lambda g, y: mul(mul(g, y), log(base))),
-        keep=True,
-    )
+
+    # At base 0, 0 · 0⁻¹ and 0 · ln 0 stand for limits that are 0: there 0⁰ and ln 1 are taken.
+    def base_rule(g, y):
+        flat = (base.data == 0) & (exponent.data == 0)
+        less = sub(exponent, Tensor((~flat).astype(exponent.dtype)))
+        return mul(g, mul(exponent, power(base, less)))
+
+    def exponent_rule(g, y):
+        flat = (base.data == 0) & (exponent.data >= 0)
+        return mul(mul(g, y), log(where(flat, 1.0, base)))
+
+    return record(base.data**exponent.data, (base, base_rule), (exponent, exponent_rule), keep=True)
 
 
 def log(x):
     """ln x. It stands here because the rule of `power` needs it."""
     return record(x.backend.xp.log(x.data), (x, lambda g: div(g, x)))
+
+
+def abs(x):
+    """|x|, with gradient 0 at 0."""
+    xp = x.backend.xp
+    return record(xp.abs(x.data), (x, lambda g: mul(g, Tensor(xp.sign(x.data)))))
+
+
+def where(condition, a, b):
+    """a where `condition` (a boolean array or tensor) holds, b elsewhere.
+
+    The gradient in what was not taken is 0, even if g is infinite there, which g · 0 would not be.
+    """
+    condition = raw(condition)
+    if condition.dtype.kind != "b":
+        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
+    a, b = operands("where", a, b)
+    for x in (a, b):
+        if not is_number(x):
+            check_broadcast("where", condition.shape, x.shape)
+    like = a if is_number(b) else b
+    backend, xp = like.backend, like.backend.xp
+    if is_number(b) and b.data == 0:
+        data = backend.select(condition, a.data)
+    else:
+        both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
+        data = xp.where(condition, *both)
+    return record(
+        data,
+        (a, lambda g: where(condition, g, 0.0)),
+        (b, lambda g: where(~condition, g, 0.0)),
+    )
 
 
 def matmul(a, b):
@@ -662,19 +770,19 @@ def swap_last(x):
 
 
 def sum(x, axis=None, keepdims=False):
-    """Σ x over `axis` (an int, a tuple, or None for all)."""
-    kept, shape = _kept_shape("sum", x.shape, axis), x.shape
+    """Σ x over `axis` (an int, a tuple, or None for all); small integers add up as in NumPy."""
+    (axes, kept), shape = reduced("sum", axis, x.shape), x.shape
     return record(
-        x.backend.sum(x.data, axis, keepdims),
+        x.backend.sum(x.data, axes, keepdims),
         (x, lambda g: broadcast_to(reshape(g, kept), shape)),
     )
 
 
 def mean(x, axis=None, keepdims=False):
-    """The mean over `axis`."""
-    kept, shape = _kept_shape("mean", x.shape, axis), x.shape
-    total = x.backend.sum(x.data, axis, keepdims)
-    share = total.size / x.size
+    """The mean over `axis`; of no values NaN, as in NumPy, but without a warning."""
+    (axes, kept), shape = reduced("mean", axis, x.shape), x.shape
+    total = x.backend.sum(x.data, axes, keepdims)
+    share = total.size / x.size if x.size else math.nan
     return record(
         total * share,
         (x, lambda g: broadcast_to(reshape(mul(g, share), kept), shape)),
@@ -682,29 +790,39 @@ def mean(x, axis=None, keepdims=False):
 
 
 def var(x, axis=None, keepdims=False):
-    """The biased variance, mean |x − mean x|², over `axis`."""
+    """The biased variance, mean |x − mean x|², over `axis`; of no values NaN."""
     return mean(power(sub(x, mean(x, axis, True)), 2), axis, keepdims)
 
 
 def max(x, axis=None, keepdims=False):
     """The maximum over `axis`; where several values tie, they share the gradient equally."""
-    kept = _kept_shape("max", x.shape, axis)
+    axes, kept = reduced("max", axis, x.shape)
+    if not x.size and math.prod(kept):
+        raise ShapeError(f"max: there are no values over axis {axis} of shape {x.shape}")
 
     def vjp(g, y):
-        winners = (x.data == y.data.reshape(kept)).astype(x.dtype)
-        share = Tensor(winners / winners.sum(axis=axis, keepdims=True))
-        return mul(reshape(g, kept), share)
+        winners = x.data == y.data.reshape(kept)
+        count = winners.astype(x.dtype).sum(axis=axes, keepdims=True)
+        return where(winners, div(reshape(g, kept), Tensor(count)), 0.0)
 
-    return record(x.data.max(axis=axis, keepdims=keepdims), (x, vjp), keep=True)
+    return record(x.data.max(axis=axes, keepdims=keepdims), (x, vjp), keep=True)
 
 
-def _kept_shape(op, shape, axis):
-    """The shape after a reduction over `axis` that keeps the reduced axes as 1."""
+def reduced(op, axis, shape) -> tuple:
+    """The axes of a reduction, counted from the front, and `shape` with each of them kept as 1.
+
+    The axes are a tuple, or None for all. ShapeError, naming the operation, if they are not there.
+    """
     if axis is None:
-        return (1,) * len(shape)
+        return None, (1,) * len(shape)
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = {axis_of(op, a, shape) for a in axes}
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    # One value has no axis, but NumPy reduces it over its first or last one all the same.
+    axes = tuple(axis_of(op, a, shape or (1,)) for a in axes)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{op}: axes {axis} name one axis twice")
+    if not shape:
+        return None, ()
+    return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def sum_to(x, shape):
@@ -718,7 +836,7 @@ def sum_to(x, shape):
         axes += tuple(i + extra for i, n in enumerate(shape) if n == 1 != before[i + extra])
     return record(
         x.backend.sum(x.data, axes).reshape(shape),
-        (x, lambda g: broadcast_to(reshape(g, _kept_shape("sum_to", before, axes)), before)),
+        (x, lambda g: broadcast_to(reshape(g, reduced("sum_to", axes, before)[1]), before)),
     )
 
 
@@ -742,7 +860,10 @@ def reshape(x, shape):
 
 def transpose(x, axes=None):
     """The axes permuted to the order `axes`; reversed by default."""
-    axes = tuple(a + x.ndim if a < 0 else a for a in axes) if axes else tuple(range(x.ndim))[::-1]
+    if axes is None:
+        axes = tuple(range(x.ndim))[::-1]
+    else:
+        axes = tuple(axis_of("transpose", a, x.shape) for a in axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} do not permute shape {x.shape}")
     inverse = tuple(axes.index(i) for i in range(x.ndim))

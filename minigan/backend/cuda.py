@@ -31,6 +31,7 @@ from minigan.backend.cpu import (
     Live,
     Log,
     Window,
+    check_bytes,
     seed_from,
 )
 from minigan.backend.cublas import Cublas, loaded_library
@@ -258,7 +259,14 @@ class CudaBackend(Backend):
         """x, or a copy of it without gaps in memory, which is how kernels read."""
         return self.cupy.ascontiguousarray(x)
 
+    def check_range(self, what, values, size):
+        """Nothing: to look would be to wait. An index of CuPy's then counts modulo `size`."""
+
+    def select(self, condition, x):
+        return self.cupy.where(condition, x, 0)
+
     def to_unit(self, images, index=None):
+        check_bytes(images)
         if index is None:
             index = self.cupy.arange(len(images))
         out = self.empty((len(index), *images.shape[1:]), "float32")

@@ -96,13 +96,13 @@ extern "C" __global__ void rectify(const real* x, real* y, real slope, long long
     }
 }
 
-/* out[i] = g[i] where y[i] > 0, slope · g[i] elsewhere. y > 0 just where x > 0, so that x need not
-   be kept. */
+/* out[i] = g[i] where y[i] > 0, slope · g[i] elsewhere, 0 for slope 0 even if g is infinite.
+   y > 0 just where x > 0, so that x need not be kept. */
 extern "C" __global__ void rectify_grad(
     const real* g, const real* y, real* out, real slope, long long n)
 {
     for (long long i = first_index(); i < n; i += index_step()) {
-        out[i] = y[i] > 0 ? g[i] : slope * g[i];
+        out[i] = y[i] > 0 ? g[i] : slope == 0 ? real(0) : slope * g[i];
     }
 }
 
