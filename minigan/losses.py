@@ -23,6 +23,7 @@ from minigan.tensor import (
     sum,
     tensor,
     transpose,
+    var,
 )
 
 
@@ -406,7 +407,7 @@ def dragan_penalty(rng: Generator, *, weight=10.0, target=1.0, spread=0.5):
     """
 
     def penalty(D, real, fake):
-        noise = rng.normal(real.shape, dtype=real.dtype) * (real.data.std() * spread)
+        noise = rng.normal(real.shape, dtype=real.dtype) * (var(real.detach()).data ** 0.5 * spread)
         x = tensor(real.detach() + Tensor(noise), requires_grad=True)
         return weight * _squared_excess(D, x, target, one_sided=False)
 

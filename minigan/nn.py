@@ -329,10 +329,11 @@ class Sequential(Module):
 
 
 def check_sizes(layer, *sizes):
-    """ValueError or TypeError, naming the layer, unless all sizes are integers, at least 1."""
+    """The sizes as Python ints. ValueError or TypeError, naming the layer, unless all are ≥ 1."""
     sizes = tuple(whole_number(f"{layer}: a size", size) for size in sizes)
     if min(sizes) < 1:
         raise ValueError(f"{layer}: sizes {sizes}, expected each to be at least 1")
+    return sizes
 
 
 class Linear(Module):
@@ -365,7 +366,7 @@ class Maxout(Linear):
     """
 
     def __init__(self, inputs, units, pieces, *, rng: Generator, init=None, bias=True):
-        check_sizes("Maxout", inputs, units, pieces)
+        inputs, units, pieces = check_sizes("Maxout", inputs, units, pieces)
         super().__init__(inputs, pieces * units, rng=rng, init=init, bias=bias)
         self.units, self.pieces = units, pieces
 
@@ -465,7 +466,7 @@ class _Norm(Module):
     """What the norms share: γ and β per channel and the check of the channel count."""
 
     def __init__(self, features, *, eps=1e-5, rng: Generator):
-        check_sizes(type(self).__name__, features)
+        (features,) = check_sizes(type(self).__name__, features)
         xp = rng.backend.xp
         self.scale = Parameter(xp.ones(features, "float32"))
         self.shift = Parameter(xp.zeros(features, "float32"))

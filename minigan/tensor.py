@@ -816,12 +816,11 @@ def reduced(op, axis, shape) -> tuple:
     if axis is None:
         return None, (1,) * len(shape)
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    # One value has no axis, but NumPy reduces it over its first or last one all the same.
-    axes = tuple(axis_of(op, a, shape or (1,)) for a in axes)
+    if not shape and all(a in (0, -1) for a in axes):
+        return None, ()  # one value has no axis, but NumPy reduces it over its first or last one
+    axes = tuple(axis_of(op, a, shape) for a in axes)
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{op}: axes {axis} name one axis twice")
-    if not shape:
-        return None, ()
     return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 

@@ -150,7 +150,7 @@ def test_backend_of_what_is_no_array(value):
         backend_of(value)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bool", "int32", "int64", "uint8"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bool", *np.typecodes["AllInteger"]])
 def test_backend_of_arrays_and_of_what_reductions_return(dtype):
     x = np.ones((2, 2), dtype)
     assert backend_of(x) is cpu
@@ -202,6 +202,57 @@ def test_sum_of_integers_counts(dtype):
     total = cpu.sum(x, 0)
     assert total.dtype == x.sum(axis=0).dtype
     assert total.tolist() == [300, 300]
+
+
+A_TENTH = np.float32(0.1)
+LONG_SUMS = {  # an array of A_TENTH, and the axes of a sum of very many of them
+    "one column": ((2_000_000, 1), 0),
+    "two columns": ((2_000_000, 2), 0),
+    "rows that are no square": ((1_000_003, 3), 0),
+    "few rows of few columns": ((4000, 2), 0),
+    "many columns": ((60_000, 8), 0),
+    "leading axes": ((1000, 1000, 4), (0, 1)),
+    "inner axes": ((2, 500, 1000, 3), (1, 2)),
+    "axes apart": ((500_000, 2, 2), (0, 2)),
+    "all": ((1_000_000, 2), None),
+}
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "broadcast"])
+@pytest.mark.parametrize("name", LONG_SUMS)
+def test_float32_sums_stay_exact_however_many_rows_there_are(name, layout):
+    shape, axis = LONG_SUMS[name]
+    x = np.broadcast_to(A_TENTH, shape)
+    if layout != "broadcast":
+        x = np.repeat(x, 2, axis=-1)[..., ::2] if layout == "strided" else x.copy()
+    total = cpu.sum(x, axis)
+    count = x.size / np.size(total)
+    assert total.dtype == np.float32
+    np.testing.assert_allclose(total, np.full_like(total, count * float(A_TENTH)), rtol=1e-5)
+
+
+def test_float32_statistics_of_very_many_rows():
+    x = np.full((2_000_000, 2), A_TENTH)
+    x[::2] += 1
+    y, mu, variance, _ = cpu.normalize(x, None, None, (0,), 0.0)
+    np.testing.assert_allclose(mu, [[0.6, 0.6]], rtol=1e-5)
+    np.testing.assert_allclose(variance, [[0.25, 0.25]], rtol=1e-5)
+    np.testing.assert_allclose(y[:2], [[1, 1], [-1, -1]], rtol=1e-5)
+
+
+SELECTED = [1.5, -0.0, np.inf, np.nan]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8"])
+def test_select(dtype):
+    x = np.array(SELECTED if dtype.startswith("float") else [3, 0, 1, 200]).astype(dtype)
+    for mask in (np.array([True, False, True, False]), np.zeros(4, bool), np.ones((2, 1), bool)):
+        chosen = cpu.select(mask, x)
+        assert chosen.dtype == dtype
+        np.testing.assert_array_equal(chosen, np.where(mask, x, np.zeros((), dtype)))
+    strided = np.stack([x, x], 1)[:, 0]
+    np.testing.assert_array_equal(cpu.select(x > 1, strided), np.where(x > 1, x, 0))
+    assert cpu.select(np.float32(1) > 0, x[0]) == x[0]
 
 
 @given(data=st.data())

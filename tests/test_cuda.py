@@ -26,13 +26,23 @@ from minigan import (
     models,
     nn,
     optim,
+    remedies,
 )
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
 from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
-from minigan.functional import dropout, normalize, relu
-from minigan.tensor import grad, tensor
+from minigan.functional import (
+    clip,
+    dropout,
+    log_softmax,
+    maximum,
+    normalize,
+    relu,
+    softmax,
+    sqrt,
+)
+from minigan.tensor import ShapeError, grad, tensor
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -124,6 +134,156 @@ def test_a_layer_is_the_same_on_both_devices(cuda, name, mode):
         results.append([t.numpy() for t in (y, *gradients)] + [*map(device.to_numpy, buffers)])
     for a, b in zip(*results, strict=True):
         close(b, a)
+
+
+NO_IMAGES = {
+    **LAYERS,
+    "maxout": (lambda rng: nn.Maxout(3, 2, 2, rng=rng), (0, 3)),
+    "dropout": (lambda rng: nn.Dropout(0.5, rng=rng), (0, 3)),
+    "flatten": (lambda rng: nn.Flatten(), (0, 2, 2, 3)),
+    "reshape": (lambda rng: nn.Reshape(2, -1), (0, 3, 2)),
+    "upsample": (lambda rng: nn.Upsample(2), (0, 2, 2, 3)),
+    "elu": (lambda rng: nn.ELU(), (0, 3)),
+    "softplus": (lambda rng: nn.Softplus(), (0, 3)),
+    "sequence": (
+        lambda rng: nn.Sequential(nn.Linear(3, 4, rng=rng), nn.ReLU(), nn.LeakyReLU(), nn.Tanh()),
+        (0, 3),
+    ),
+    "minibatch std": (lambda rng: remedies.MinibatchStd(), (0, 2, 2, 3)),
+    "minibatch std of groups": (lambda rng: remedies.MinibatchStd(2), (0, 3)),
+    "pack": (lambda rng: remedies.Pack(2), (0, 2, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", NO_IMAGES)
+def test_no_images_go_through_a_layer(cuda, name):
+    """The result has the shape of two images', but for their number; the gradients are zeros."""
+    make, shape = NO_IMAGES[name]
+    for device in (cpu, cuda):
+        layer = make(device.generator(0))
+        layer.train(name != "batch norm")
+        two, none = (
+            tensor(np.ones((n, *shape[1:]), "f"), device=device, requires_grad=True) for n in (2, 0)
+        )
+        y = layer(none)
+        assert y.shape == (0, *layer(two).shape[1:])
+        inputs = [none, *layer.parameters()]
+        for create_graph in (True, False):
+            gradients = grad((y * y).sum(), inputs, create_graph=create_graph, unused="zeros")
+            total = sum((g * g).sum() for g in gradients)
+            second = grad(total, inputs, unused="zeros") if total.requires_grad else []
+            for g, x in zip((*gradients, *second), inputs * 2, strict=False):
+                assert (g.shape, g.dtype, np.any(g.numpy())) == (x.shape, x.dtype, False)
+        assert np.isnan(grad(y.mean(), inputs, unused="zeros")[0].numpy()).sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda rng: nn.BatchNorm(3, rng=rng), "BatchNorm: no values per channel"),
+        (lambda rng: remedies.MinibatchDiscrimination(3, rng=rng), "n >= 2"),
+    ],
+)
+def test_a_layer_that_compares_images_wants_some(cuda, make, said):
+    for device in (cpu, cuda):
+        layer = make(device.generator(0))
+        before = {key: device.to_numpy(array).copy() for key, array in layer.state().items()}
+        with pytest.raises(ShapeError, match=said):
+            layer(tensor(np.ones((0, 3), "f"), device=device))
+        for key, array in layer.state().items():
+            np.testing.assert_array_equal(device.to_numpy(array), before[key])
+
+
+# Those whose first axis is not a batch, or whose other arguments hold how long it is.
+NO_BATCH = {
+    "matmul of vectors", "broadcast_to", "reshape", "getitem by an array", "scatter_add", "dropout",
+    "normalize", "conv2d_filter_grad",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if n not in NO_BATCH])
+def test_no_images_go_through_an_operation(cuda, name):
+    f, (first, *others) = OPERATIONS[name].f, operands(name)
+    joined = name in ("concatenate", "stack")
+    arrays = [first[:0], *(a[:0] if joined else a for a in others)]
+    here, there = (values_and_gradients(f, arrays, device, "float32") for device in (cpu, cuda))
+    for a, b in zip(there, here, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_array_equal(a, b)
+    for a, g in zip(arrays, here[1:], strict=False):
+        assert (g.shape, np.nan_to_num(g).any()) == (a.shape, False)
+
+
+@pytest.mark.parametrize("name", losses.OBJECTIVES)
+def test_the_mean_loss_of_no_images_is_nan_without_a_warning(cuda, name):
+    objective = losses.OBJECTIVES[name]()
+    for device in (cpu, cuda):
+        D, rng = models.mlp([3, 4, 1], rng=device.generator(0)), device.generator(1)
+        x = tensor(np.zeros((0, 3), "f"), device=device)
+        labels = device.asarray(np.zeros(0, int))
+        found = [
+            objective.discriminator(D(x), D(x)),
+            objective.generator(D(x), D(x)),
+            losses.gradient_penalty(rng)(D, x, x),
+            losses.dragan_penalty(rng)(D, x, x),
+            losses.r1_penalty()(D, x, x),
+            losses.feature_matching(D(x), D(x)),
+            losses.cross_entropy(x, labels),
+        ]
+        assert [bool(np.isnan(loss.numpy())) for loss in found] == [True] * len(found)
+
+
+@pytest.mark.parametrize("wrong", [(-1, 0), (0, 3)])
+def test_a_label_out_of_range_is_an_error_where_looking_costs_nothing(cuda, wrong):
+    labels, said = np.array(wrong), f"run from {min(wrong)} to {max(wrong)}, expected 0 to 2"
+    made = {
+        "cross_entropy": lambda d: losses.cross_entropy(tensor(X23, device=d), d.asarray(labels)),
+        "Embedding": lambda d: nn.Embedding(3, 1, rng=d.generator(0))(d.asarray(labels)),
+    }
+    for what, f in made.items():
+        with pytest.raises(ValueError, match=f"{what}: labels {said}"):
+            f(cpu)
+    images = np.zeros((3, 1), np.uint8)
+    with pytest.raises(ValueError, match=f"to_unit: indices {said}"):
+        cpu.to_unit(images, labels)
+    if hasattr(cuda.xp, "hardware"):  # CuPy's index wraps, and nothing waits
+        wrapped = losses.cross_entropy(tensor(X23), labels % 3).item()
+        with cuda.xp.refusing_synchronisation():
+            loss = made["cross_entropy"](cuda)
+        assert loss.item() == pytest.approx(wrapped, rel=1e-6)
+
+
+X23 = np.arange(6, dtype="f").reshape(2, 3) ** 2
+
+
+@pytest.mark.parametrize("axis", [0, -1, (0,)])
+def test_one_value_is_reduced_on_both_devices(cuda, axis):
+    def f(x):
+        one = x.sum()
+        parts = one.sum(axis), one.mean(axis), one.max(axis), one.var(axis)
+        return softmax(one * one, axis) + log_softmax(one, axis) + sum(p * p * p for p in parts)
+
+    here, there = (values_and_gradients(f, [np.array([1.5])], d, "float64") for d in (cpu, cuda))
+    np.testing.assert_allclose(here[0], 1 + 3 * 1.5**3)
+    for a, b in zip(there, here, strict=True):
+        close(a, b, "float64")
+
+
+def test_only_bytes_are_scaled_from_bytes(cuda):
+    for device in (cpu, cuda):
+        for dtype in ("uint16", "int64", "float32", "bool"):
+            with pytest.raises(TypeError, match=f"to_unit: images are {dtype}, expected uint8"):
+                device.to_unit(device.asarray(np.ones((2, 3), dtype)))
+
+
+def test_a_gradient_of_what_was_not_taken_is_zero_though_infinite(cuda):
+    for device in (cpu, cuda):
+        for f in (relu, lambda x: clip(x, 0, 1), lambda x: maximum(x, 0.0)):
+            x = tensor(np.array([-1.0, 4.0], "f"), device=device, requires_grad=True)
+            for create_graph in (True, False):
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    (g,) = grad(sqrt(f(x)).sum(), [x], create_graph=create_graph)
+                assert g.numpy()[0] == 0
 
 
 def test_an_embedding_is_the_same_on_both_devices(cuda):

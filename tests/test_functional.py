@@ -243,6 +243,12 @@ def test_softmax_and_log_softmax(drawn):
     check_op(lambda x: F.log_softmax(x, axis), lambda x: np.log(softmax(x)), x)
 
 
+@pytest.mark.parametrize("axis", [0, -1, (0,), None])
+def test_softmax_of_one_value(axis):
+    check_op(lambda x: F.softmax(x, axis), np.ones_like, np.array(1.5))
+    check_op(lambda x: F.log_softmax(x, axis), np.zeros_like, np.array(1.5))
+
+
 EXTREMES = np.array([-1e4, -100, -20, -1e-3, 0, 1e-3, 20, 100, 1e4], np.float32)
 SATURATED = {
     "sigmoid": (F.sigmoid, [0, 3.8e-44, 2.0611537e-9, 0.49975, 0.5, 0.50025, 1, 1, 1]),
@@ -486,6 +492,23 @@ ERRORS = {
     "avg_pool2d rank": (lambda: F.avg_pool2d(ROWS, 2), ShapeError, r"avg_pool2d.*\(2, 3\)"),
     "max_pool2d rank": (lambda: F.max_pool2d(ROWS, 2), ShapeError, r"max_pool2d.*\(2, 3\)"),
     "upsample_nearest": (lambda: F.upsample_nearest(ROWS, 2), ShapeError, r"upsample.*\(2, 3\)"),
+    "normalize axis": (
+        lambda: F.normalize(ROWS, None, None, (2,)),
+        ShapeError,
+        "normalize.*axis 2",
+    ),
+    "normalize nothing": (
+        lambda: F.normalize(tensor(A((0, 3))), None, None, (0,)),
+        ShapeError,
+        r"normalize.*\(0, 3\).*no values",
+    ),
+    "softmax axis": (lambda: F.softmax(ROWS, 2), ShapeError, "softmax: axis 2"),
+    "log_softmax axis": (lambda: F.log_softmax(ROWS, 2), ShapeError, "log_softmax: axis 2"),
+    "where of numbers": (lambda: F.where(A(3), ROWS, 0.0), TypeError, "where.*float32.*bool"),
+    "half a kernel": (lambda: F.avg_pool2d(IMAGE, 1.5), TypeError, "1.5"),
+    "three strides": (lambda: F.max_pool2d(IMAGE, 1, (1, 1, 1)), TypeError, r"\(1, 1, 1\).*pair"),
+    "no stride": (lambda: F.max_pool2d(IMAGE, 1, 0), ValueError, "max_pool2d: stride 0"),
+    "no factor": (lambda: F.upsample_nearest(IMAGE, 0), ValueError, "factor 0"),
     "clip": (lambda: F.clip(ROWS, 1, 0), ValueError, "clip.*1.*0"),
     "leaky_relu": (lambda: F.leaky_relu(ROWS, 1.5), ValueError, r"leaky_relu.*1\.5"),
     "dropout": (lambda: F.dropout(ROWS, 1.0, cpu.generator(0)), ValueError, r"dropout.*1\.0"),

@@ -468,11 +468,11 @@ def test_cross_entropy_is_the_formula():
         (np.ones((3, 2)), np.array([0, 1]), ShapeError),
         (np.ones(3), np.array([0, 1, 0]), ShapeError),
         (np.ones((2, 2)), np.array([0.0, 1.0]), TypeError),
-        (np.ones((2, 2)), np.array([0, 2]), IndexError),
+        (np.ones((2, 2)), [0, 1], TypeError),
     ],
 )
 def test_cross_entropy_refuses(logits, labels, error):
-    with pytest.raises(error):
+    with pytest.raises(error, match="cross_entropy"):
         cross_entropy(tensor(logits), labels)
 
 

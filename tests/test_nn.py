@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigan import functional as F
-from minigan import nn
+from minigan import nn, remedies
 from minigan.backend import cpu
 from minigan.nn import FlatParameters, Parameter
 from minigan.tensor import ShapeError, StaleGraphError, Tensor, grad, no_grad, tensor
@@ -570,11 +570,14 @@ def test_embedding_is_a_row_per_label():
     w, labels = layer.weight.data, np.array([4, 0, 4, 2])
     y = layer(tensor(labels))
     np.testing.assert_array_equal(y.numpy(), [list(w[k]) for k in labels])
-    np.testing.assert_array_equal(layer(labels).numpy(), y.numpy())
+    for dtype in ("int64", "uint8", "int16", "uint64"):
+        np.testing.assert_array_equal(layer(labels.astype(dtype)).numpy(), y.numpy())
     f = substitutable(layer)[0]
     check_gradients(lambda weight: f(labels, weight) ** 2, fill((5, 3)))
     with pytest.raises(TypeError, match="Embedding: labels must be integers, got float32"):
         layer(tensor([1.0, 2.0]))
+    with pytest.raises(TypeError, match="Embedding: labels must be integers, got list"):
+        layer([1, 2])
 
 
 def test_embedding_gradient_adds_up_over_repeated_labels():
@@ -1020,3 +1023,42 @@ def test_impossible_sizes(make):
 def test_spectral_norm_of_what_has_no_weight():
     with pytest.raises(TypeError, match="SpectralNorm: got ReLU"):
         nn.SpectralNorm(nn.ReLU(), rng=rng())
+
+
+SIZES = {
+    "Linear": lambda n: nn.Linear(n, n, rng=rng())(ones(2, n)),
+    "Maxout": lambda n: nn.Maxout(n, n, n, rng=rng())(ones(2, n)),
+    "Conv2d": lambda n: nn.Conv2d(n, n, n, stride=n, padding=n, rng=rng())(ones(2, n, n, n)),
+    "ConvTranspose2d": lambda n: nn.ConvTranspose2d(n, n, (n, n), stride=(n, 1), rng=rng())(
+        ones(2, n, n, n)
+    ),
+    "BatchNorm": lambda n: nn.BatchNorm(n, rng=rng())(ones(2, n)),
+    "Embedding": lambda n: nn.Embedding(n, n, rng=rng())(np.array([0])),
+    "Reshape": lambda n: nn.Reshape(n, -1)(ones(2, n, n)),
+    "Upsample": lambda n: nn.Upsample(n)(ones(1, n, n, n)),
+    "MinibatchDiscrimination": lambda n: remedies.MinibatchDiscrimination(n, n, n, rng=rng())(
+        ones(2, n)
+    ),
+    "MinibatchStd": lambda n: remedies.MinibatchStd(n)(ones(n, n)),
+    "Pack": lambda n: remedies.Pack(n)(ones(n, n)),
+}
+
+
+def ones(*shape):
+    return tensor(np.ones([int(n) for n in shape], np.float32))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_integers_numpys_too(name):
+    expected = SIZES[name](3)
+    assert SIZES[name](np.int64(3)).shape == SIZES[name](np.uint8(3)).shape == expected.shape
+    for wrong in (3.0, np.float32(3), True, "3", None):
+        if (name, wrong) != ("MinibatchStd", None):
+            with pytest.raises(TypeError, match="expected an integer"):
+                SIZES[name](wrong)
+
+
+@pytest.mark.parametrize("shape", [(0,), (-2,), (-1, -1), (3, 0)])
+def test_a_shape_that_can_not_be_is_refused(shape):
+    with pytest.raises(ValueError, match="expected sizes of at least 1, or one -1"):
+        nn.Reshape(*shape)

@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from minigan import functional as F
 from minigan.backend import DeviceError
 from minigan.tensor import (
     ShapeError,
@@ -124,6 +125,89 @@ def test_max_shares_the_gradient_among_ties():
     x = tensor([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]], requires_grad=True)
     (g,) = grad(x.max(axis=1).sum(), [x])
     np.testing.assert_allclose(g.data, [[0, 1 / 2, 1 / 2], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, -1, (0,), None])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_of_one_value(name, axis):
+    value = {"var": 0.0}.get(name, 1.5)
+    f = getattr(ops, name)
+    check_op(lambda x: f(x, axis), lambda x: value, np.array(1.5))
+    check_op(lambda x: f(x.sum(), axis, True) * x, lambda x: value * x, np.array([1.5]))
+
+
+def test_the_mean_of_nothing_is_nan_and_its_maximum_an_error():
+    x = tensor(np.zeros((0, 3), np.float32), requires_grad=True)
+    for f in (ops.mean, ops.var):
+        for axis in (None, 0):
+            y = f(x, axis)
+            assert np.isnan(y.numpy()).all()
+            assert y.dtype == np.float32
+            assert grad(y.sum(), [x])[0].shape == (0, 3)
+        assert f(x, 1).shape == (0,)
+    assert x.max(axis=1).shape == (0,)
+    for axis in (None, 0):
+        with pytest.raises(ShapeError, match=r"max: there are no values.*\(0, 3\)"):
+            x.max(axis=axis)
+
+
+# Where a rule multiplies 0 by an infinity, though the function has a derivative: f, the point, and
+# there the gradient, and the gradient of its sum.
+LIMITS = {
+    "square": (lambda b, p: b**p, [(0.0,), (2.0,)], [0, 0], [2, 0]),
+    "cube": (lambda b, p: b**p, [(0.0,), (3.0,)], [0, 0], [0, 0]),
+    "nothing": (lambda b, p: b**p, [(0.0,), (0.0,)], [0, 0], None),
+    "power of 0": (lambda p: 0.0**p, [(0.5, 1.0, 2.0)], [[0] * 3], [[0] * 3]),
+    "power of 2": (lambda p: 2.0**p, [(0.0,)], [np.log(2)], [np.log(2) ** 2]),
+    "root of relu": (lambda x: F.sqrt(F.relu(x)), [(-1.0,)], [0], [0]),
+    "root of clip": (lambda x: F.sqrt(F.clip(x, 0, 1)), [(-1.0,)], [0], [0]),
+    "log of maximum": (lambda x: F.log(F.maximum(x, 0.0) + 0.0), [(1.0,)], [1], [-1]),
+    "root of minimum": (lambda x: F.sqrt(F.minimum(x, 0.0)), [(1.0,)], [0], [0]),
+    "root of maximum": (lambda x: F.sqrt(F.maximum(0.0, x)), [(-1.0,)], [0], [0]),
+    "where": (lambda x: F.where(x > 0, F.relu(x), x * x), [(-1.0,)], [-2], [2]),
+    "loser of max": (
+        lambda a, b: F.sqrt(F.stack([a, b]).max(axis=0)),
+        [(0.0,), (-1.0,)],
+        [np.inf, 0],
+        [-np.inf, 0],
+    ),
+    "pooling": (
+        lambda x: F.sqrt(F.max_pool2d(x.reshape(1, 2, 2, 1), 2)),
+        [(0.0, -1.0, -2.0, -1.0)],
+        [[np.inf, 0, 0, 0]],
+        [[-np.inf, 0, 0, 0]],
+    ),
+    "log_softmax": (
+        lambda x: F.log_softmax(x)[..., 0],
+        [(1.0, 1.0, -np.inf)],
+        [[0.5, -0.5, 0]],
+        [[0] * 3],
+    ),
+    "softmax": (lambda x: F.softmax(x)[0], [(1.0, 1.0, -np.inf)], [[0.25, -0.25, 0]], [[0] * 3]),
+    "sigmoid": (F.sigmoid, [(-np.inf, np.inf)], [[0, 0]], [[0, 0]]),
+    "softplus": (F.softplus, [(-np.inf, np.inf)], [[0, 1]], [[0, 0]]),
+    "tanh": (F.tanh, [(-np.inf, np.inf)], [[0, 0]], [[0, 0]]),
+    "elu": (F.elu, [(-np.inf, np.inf)], [[0, 1]], [[0, 0]]),
+    "exp": (F.exp, [(-np.inf,)], [0], [0]),
+    "div": (lambda a, b: a / b, [(1.0,), (np.inf,)], [0, 0], [0, 0]),
+    "variance of one": (lambda x: x.var(), [(3.0,)], [0], [0]),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_gradient_that_is_a_limit(name):
+    f, at, first, second = LIMITS[name]
+    xs = [tensor(np.array(x), requires_grad=True) for x in at]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gradients = grad(f(*xs).sum(), xs, create_graph=True, unused="zeros")
+        total = sum(g.sum() for g in gradients[:1])
+        again = grad(total, xs, unused="zeros") if total.requires_grad else None
+    for g, expected in zip(gradients, first, strict=True):
+        np.testing.assert_allclose(g.numpy(), np.broadcast_to(expected, g.shape), atol=1e-15)
+    if second is not None:
+        for k, expected in enumerate(second):
+            g = again[k].numpy() if again else np.zeros(xs[k].shape)
+            np.testing.assert_allclose(g, np.broadcast_to(expected, g.shape), atol=1e-15)
 
 
 @given(data=st.data())
@@ -341,6 +425,74 @@ def test_a_tensor_reads_like_its_array():
     assert "float32" in repr(x)
     assert "requires_grad" not in repr(x)
     assert "requires_grad" in repr(leaf((2,)))
+
+
+NO_ROWS = {
+    "iter": iter,
+    "list": list,
+    "sum": sum,
+    "any": any,
+    "len": len,
+    "reversed": reversed,
+    "unpacking": lambda x: (lambda *rows: rows)(*x),
+}
+
+
+@pytest.mark.parametrize("name", NO_ROWS)
+def test_one_value_has_no_rows(name):
+    for x in (tensor(3.0), leaf((2,)).sum()):
+        with pytest.raises(TypeError, match=r"0-d tensor|must be an iterable"):
+            NO_ROWS[name](x)
+
+
+def test_rows_keep_their_place_in_the_graph():
+    x = leaf((2, 3))
+    first, second = x
+    (g,) = grad((first * 2 + second * 3).sum(), [x])
+    np.testing.assert_array_equal(g.numpy(), [[2] * 3, [3] * 3])
+    np.testing.assert_array_equal([row.numpy() for row in reversed(x)], x.numpy()[::-1])
+    assert x.numpy()[1, 2] in x
+    assert 99.0 not in x
+    assert 3 in tensor(3.0)
+
+
+def test_one_value_reads_like_a_number():
+    x = tensor([[-1.2345]], dtype="float64")
+    for one in (x, x[0, 0]):
+        assert f"{one:.3f}" == "-1.234"
+        assert f"{one}" == str(one)
+        assert (int(one), round(one), round(one, 2)) == (-1, -1, -1.23)
+        assert type(round(one)) is int
+    many = tensor([1.0, 2.0])
+    assert f"{many}" == str(many)
+    with pytest.raises(TypeError, match=r"'\.3f' is for one value.*\(2,\)"):
+        f"{many:.3f}"
+    for read in (int, float, round, Tensor.item):
+        with pytest.raises(ValueError, match=r"shape \(2,\) is not one value"):
+            read(many)
+
+
+def test_arguments_one_by_one_or_in_a_tuple():
+    x = tensor(fill((2, 3, 4)))
+    for y in (x.transpose(0, 2, 1), x.transpose((0, 2, 1)), x.transpose([np.int64(0), 2, -2])):
+        np.testing.assert_array_equal(y.numpy(), np.transpose(x.numpy(), (0, 2, 1)))
+    for y in (x.transpose(), x.transpose(None)):
+        np.testing.assert_array_equal(y.numpy(), x.numpy().T)
+    for axis in [(0, 1), [0, 1], (np.int64(0), -2)]:
+        np.testing.assert_allclose(x.sum(axis).numpy(), x.numpy().sum(axis=(0, 1)))
+    assert x[:1, :1, :1].reshape().shape == ()
+    check_op(abs, np.abs, fill((3,), "nonzero"))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint16", "int32"])
+def test_small_integers_add_up_as_in_numpy(dtype):
+    x = np.full((300, 2), 1, dtype)
+    for axis in (None, 0, 1):
+        for name in ("sum", "mean", "max"):
+            ours, theirs = getattr(tensor(x), name)(axis), getattr(x, name)(axis=axis)
+            assert (ours.dtype, ours.numpy().tolist()) == (theirs.dtype, theirs.tolist())
+    one = tensor(x.max())
+    assert (one.dtype, one.shape) == (x.dtype, ())
 
 
 OPERATORS = {
@@ -732,6 +884,11 @@ ERRORS = {
         ShapeError,
         "float32.*float64",
     ),
+    "max of two axes": (lambda: A23.max(axis=(1, -1)), ShapeError, r"max.*\(1, -1\).*twice"),
+    "sum of one value": (lambda: A23.sum().sum(axis=1), ShapeError, r"sum: axis 1 .*shape \(\)"),
+    "axis of a float": (lambda: A23.mean(axis=1.0), TypeError, "mean: axis is 1.0"),
+    "axis of a bool": (lambda: A23.sum(axis=True), TypeError, "sum: axis is True"),
+    "reshape of nothing": (lambda: A23.reshape(), ShapeError, r"\(2, 3\), do not fill \(\)"),
     "truth of many": (lambda: bool(A23), ValueError, r"\(2, 3\) is neither"),
 }
 
