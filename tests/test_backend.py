@@ -218,13 +218,15 @@ LONG_SUMS = {  # an array of A_TENTH, and the axes of a sum of very many of them
 }
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "strided", "broadcast"])
+@pytest.mark.parametrize("layout", ["contiguous", "by columns", "strided", "broadcast"])
 @pytest.mark.parametrize("name", LONG_SUMS)
 def test_float32_sums_stay_exact_however_many_rows_there_are(name, layout):
     shape, axis = LONG_SUMS[name]
     x = np.broadcast_to(A_TENTH, shape)
-    if layout != "broadcast":
-        x = np.repeat(x, 2, axis=-1)[..., ::2] if layout == "strided" else x.copy()
+    if layout == "strided":
+        x = np.repeat(x, 2, axis=-1)[..., ::2]
+    elif layout != "broadcast":
+        x = x.copy(order="F" if layout == "by columns" else "C")
     total = cpu.sum(x, axis)
     count = x.size / np.size(total)
     assert total.dtype == np.float32

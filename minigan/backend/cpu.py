@@ -185,7 +185,7 @@ class Backend:
         """Σ x over `axis`. Float32 of one sign adds up to five digits, however many there are.
 
         A sum over neighbouring axes, but not the last one, is a product 1ᵀ x: BLAS is 4 times
-        faster than NumPy. That is exact where it can add in the order of memory, as over the last
+        faster than NumPy. That is exact where it adds in the order of memory, as over the last
         axis; what is neither is added in float64.
         """
         span = _inner_axes(x, axis)
@@ -488,21 +488,23 @@ def _column_sums(rows):
 
 def _inner_axes(x, axis):
     """(first, last + 1) of the axes, if a sum runs over neighbours, in order, of which none is the
-    last axis, of a contiguous array of floats; None if not.
+    last axis, of an array of floats that isn't stored by columns; None if not.
     """
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not axes or axes[0] is None or x.dtype.kind != "f" or not x.size:
         return None
     first, last = axes[0], axes[-1] + 1
     fits = first >= 0 and last < x.ndim and axes == tuple(range(first, last))
-    return (first, last) if fits and x.flags.c_contiguous else None
+    return (first, last) if fits and not x.flags.fnc else None
 
 
 def _in_memory_order(x, axis) -> bool:
-    """Whether a sum runs over the last axes of a contiguous array, or all: NumPy adds in pairs."""
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    last = axis is None or {a % x.ndim for a in axes} == set(range(x.ndim - len(axes), x.ndim))
-    return last and x.flags.c_contiguous
+    """Whether what a sum runs over lies together in memory, so that NumPy adds it in pairs."""
+    if axis is None:
+        return x.flags.forc
+    axes = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+    last, first = set(range(x.ndim - len(axes), x.ndim)), set(range(len(axes)))
+    return (x.flags.c_contiguous and axes == last) or (x.flags.f_contiguous and axes == first)
 
 
 def _count(shape, axes) -> int:
