@@ -269,6 +269,16 @@ def test_one_value_is_reduced_on_both_devices(cuda, axis):
         close(a, b, "float64")
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((400_000, 2), 0), ((400_000,), None), ((2, 200_000, 3), (0, 1))]
+)
+def test_float32_sums_stay_exact_however_many_rows_there_are(cuda, shape, axis):
+    tenth = np.float32(0.1)
+    total = cuda.to_numpy(cuda.sum(cuda.xp.full(shape, 0.1, "float32"), axis))
+    assert total.dtype == np.float32
+    np.testing.assert_allclose(total, 400_000 * float(tenth), rtol=1e-5)
+
+
 def test_only_bytes_are_scaled_from_bytes(cuda):
     for device in (cpu, cuda):
         for dtype in ("uint16", "int64", "float32", "bool"):

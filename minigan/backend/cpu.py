@@ -319,7 +319,7 @@ class Backend:
         """y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² over `axes`; γ and β (or None) vary only
         behind these. Returns y, μ, σ² and `kept`, what the gradient will be computed from.
         """
-        share = 1 / _count(x.shape, axes)
+        share = 1 / size_over(x.shape, axes)
         mu = self.sum(x, axes, True) * share
         centred = x - mu
         variance = self.sum(centred * centred, axes, True) * share
@@ -339,7 +339,7 @@ class Backend:
 
     def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
         """The gradient in x, γ r (g − mean g − (x − μ) r² mean(g (x − μ))), r = 1/√(σ² + ε)."""
-        share = 1 / _count(g.shape, axes)
+        share = 1 / size_over(g.shape, axes)
         total, along = sums
         r = 1 / np.sqrt(variance + eps)
         part = kept * (along * r**2 * share)
@@ -472,18 +472,18 @@ def _ones(n, dtype):
 def _column_sums(rows):
     """1ᵀ rows. Long columns are cut into parts, which are added up side by side, then likewise.
 
-    The cut, twice as many parts as each has rows, makes both sums short and keeps what is being
-    added up in the first-level cache, so that it costs nothing; see LONGEST.
+    Many parts of few rows make both sums short, and keep what is being added up in the first-level
+    cache, so that it costs nothing; see LONGEST.
     """
     count, columns = rows.shape
     if count <= LONGEST_OF_FEW.get(columns, LONGEST):
         return _ones(count, rows.dtype).dot(rows)
-    parts = min(1024, 2 * math.isqrt(count))
-    each = count // parts
-    whole = rows[: parts * each].reshape(parts, each * columns)
-    total = _column_sums(_ones(parts, rows.dtype).dot(whole).reshape(each, columns))
-    rest = rows[parts * each :]
-    return total + _ones(len(rest), rows.dtype).dot(rest) if len(rest) else total
+    parts = min(1024, 4 * math.isqrt(count))
+    each, rest = divmod(count, parts)
+    whole = rows[:-rest] if rest else rows
+    sums = _ones(parts, rows.dtype).dot(whole.reshape(parts, each * columns))
+    total = _column_sums(sums.reshape(each, columns))
+    return total + _ones(rest, rows.dtype).dot(rows[-rest:]) if rest else total
 
 
 def _inner_axes(x, axis):
@@ -507,7 +507,7 @@ def _in_memory_order(x, axis) -> bool:
     return (x.flags.c_contiguous and axes == last) or (x.flags.f_contiguous and axes == first)
 
 
-def _count(shape, axes) -> int:
+def size_over(shape, axes) -> int:
     """How many values of an array of `shape` are summed over `axes`."""
     return math.prod(shape[axis] for axis in axes)
 
