@@ -288,7 +288,7 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     axes, eps = tuple(sorted(axis_of("normalize", a, x.shape) for a in axes)), float(eps)
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         raise ValueError(f"normalize: axes {axes} are not neighbours, as every norm's are")
-    if not all(x.shape[a] for a in axes):
+    if not x.size and not all(x.shape[a] for a in axes):
         raise ShapeError(f"normalize: shape {x.shape} has no values over axes {axes}")
     affine = [p for p in (scale, shift) if p is not None]
     for parameter in affine:

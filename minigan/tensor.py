@@ -818,10 +818,13 @@ def reduced(op, axis, shape) -> tuple:
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     if not shape and all(a in (0, -1) for a in axes):
         return None, ()  # one value has no axis, but NumPy reduces it over its first or last one
-    axes = tuple(axis_of(op, a, shape) for a in axes)
+    axes = sorted([axis_of(op, a, shape) for a in axes])
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{op}: axes {axis} name one axis twice")
-    return axes, tuple(1 if i in axes else n for i, n in enumerate(shape))
+    kept = list(shape)
+    for a in axes:
+        kept[a] = 1
+    return tuple(axes), tuple(kept)
 
 
 def sum_to(x, shape):

@@ -172,7 +172,7 @@ class CudaBackend(Backend):
     def sum(self, x, axis=None, keepdims=False):
         """Σ x over `axis`. CuPy's threads each add a 512th to a 16th of it, one number by one."""
         axes = axis if isinstance(axis, tuple) else range(x.ndim) if axis is None else (axis,)
-        if x.dtype == "float32" and size_over(x.shape, axes) > self.LONGEST:
+        if size_over(x.shape, axes) > self.LONGEST and x.dtype == "float32":
             return x.sum(axis=axis, keepdims=keepdims, dtype="float64").astype(x.dtype)
         return x.sum(axis=axis, keepdims=keepdims)
 
