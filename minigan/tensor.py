@@ -710,6 +710,7 @@ def where(condition, a, b):
     """a where `condition` (a boolean array or tensor) holds, b elsewhere.
 
     The gradient in what was not taken is 0, even if g is infinite there, which g · 0 would not be.
+    It stands here because the rules of `power` and `max` need it.
     """
     condition = raw(condition)
     if condition.dtype.kind != "b":
