@@ -16,11 +16,23 @@ import itertools
 import numbers
 import operator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 from minigan.backend import Backend, DeviceError, backend_of, cpu, get_backend
 
 _next_serial = itertools.count().__next__
-_recording = True
+
+
+class Mode(NamedTuple):
+    """What the engine remembers between two lines of a program."""
+
+    recording: bool = True
+    frozen: frozenset[Leaf] = frozenset()
+
+
+# Each thread has its own, and so has each task of asyncio: sampling beside training is no rarity.
+_mode: ContextVar[Mode] = ContextVar("mode", default=Mode())  # noqa: B039 (it can't be changed)
 
 
 class ShapeError(ValueError):
@@ -46,7 +58,7 @@ class Node:
     # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
     version = 0
-    frozen = False
+    root = None
 
     def __init__(self, shape, edges=(), output=None, shared=None):
         self.serial = _next_serial()
@@ -59,44 +71,41 @@ class Node:
 class Leaf(Node):
     """A node without parents: a parameter, or an input whose gradient is wanted.
 
-    `version` counts in-place updates; `frozen` leaves get no gradient; `grad` is what
-    `backward()` has accumulated.
+    `version` counts in-place updates; `grad` is what `backward()` has accumulated.
     """
 
-    __slots__ = ("frozen", "grad", "name", "version")
+    __slots__ = ("grad", "name", "version")
 
     def __init__(self, shape, name=""):
         super().__init__(shape)
         self.version = 0
-        self.frozen = False
         self.grad = None
         self.name = name
+
+    @property
+    def root(self):
+        return self
 
 
 class View(Node):
     """A result that may share its input's memory: it is frozen or updated when its input is.
 
-    `root` is the input at the beginning of a chain of views.
+    `root` is the leaf at the beginning of a chain of views; None if they begin at a result.
     """
 
     __slots__ = ("root",)
 
     def __init__(self, shape, edges):
         super().__init__(shape, edges)
-        parent = edges[0][0]
-        self.root = parent.root if isinstance(parent, View) else parent
+        self.root = edges[0][0].root
 
     @property
     def name(self):
-        return self.root.name
+        return "" if self.root is None else self.root.name
 
     @property
     def version(self):
-        return self.root.version
-
-    @property
-    def frozen(self):
-        return self.root.frozen
+        return 0 if self.root is None else self.root.version
 
 
 class Tensor:
@@ -162,6 +171,15 @@ class Tensor:
         mark = ", requires_grad" if self.requires_grad else ""
         return f"Tensor({self.data}, {self.dtype}, {self.backend.name}{mark})"
 
+    def __reduce__(self):
+        """What a copy or a pickle is made of. A graph has no meaning without its other tensors."""
+        if self.node is not None:
+            raise TypeError(
+                f"a tensor of shape {self.shape} with a graph behind it is neither copied nor "
+                "pickled: detach() it first"
+            )
+        return Tensor, (self.data,)
+
     def __array__(self, *args, **kwargs):
         raise TypeError("a Tensor is not converted silently: use .numpy() or .data")
 
@@ -192,8 +210,9 @@ class Tensor:
         `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
         walks only the paths that lead to `xs`.
         """
-        leaves = [node for node in _ancestors(self.node) if isinstance(node, Leaf)]
-        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        frozen = _mode.get().frozen
+        nodes = _ancestors(self.node)
+        leaves = [node for node in nodes if isinstance(node, Leaf) and node not in frozen]
         for leaf, g in zip(leaves, _walk_back(self, leaves, cotangent, False), strict=True):
             if g is not None:
                 leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
@@ -281,6 +300,72 @@ class Tensor:
         return Tensor(self.data >= raw(other))
 
 
+class Variable(Tensor):
+    """A leaf of the graph: an input whose gradient is wanted, or a network's parameter.
+
+    Its place in memory stays, as optimisers and graphs know it: `x.data = array`, and `x += y`
+    under `no_grad()`, put new values there, and graphs that were built with the old ones become
+    stale. ShapeError, TypeError or DeviceError if the new values don't fit. A copy, or what a
+    pickle gives back, is a new leaf with the same values and no `grad`.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data, name=""):
+        super().__init__(data, Leaf(data.shape, name))
+
+    def __setattr__(self, key, value):
+        if key == "data" and hasattr(self, "data"):
+            self._take_over(value)
+        else:
+            super().__setattr__(key, value)
+
+    def _take_over(self, values):
+        values = raw(values)
+        if values is not self.data:  # else they are there: `x.data += 1`
+            what = f"x.data = …{_named(self.node)}"
+            check_alike(what, self, Tensor(values))
+            if values.shape != self.shape:
+                raise ShapeError(f"{what}: got shape {values.shape}, expected {self.shape}")
+            self.data[...] = values
+        self.updated()
+
+    def updated(self):
+        """To be called after `x.data[...] = array` and the like: older graphs become stale."""
+        self.node.version += 1
+
+    def _in_place(self, result: Tensor):
+        if is_recording():
+            raise RuntimeError(
+                f"a leaf of the graph{_named(self.node)} of shape {self.shape} can't be changed "
+                "in place while operations are recorded: for an update, do it under no_grad(); "
+                "for a new tensor, write x = x + y instead of x += y"
+            )
+        self.data = result
+        return self
+
+    def __iadd__(self, other):
+        return self._in_place(self + other)
+
+    def __isub__(self, other):
+        return self._in_place(self - other)
+
+    def __imul__(self, other):
+        return self._in_place(self * other)
+
+    def __itruediv__(self, other):
+        return self._in_place(self / other)
+
+    def __ipow__(self, other):
+        return self._in_place(self**other)
+
+    def __imatmul__(self, other):
+        return self._in_place(self @ other)
+
+    def __reduce__(self):
+        return type(self), (self.data.copy(), self.node.name)
+
+
 def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
     """A tensor of `values`: a number, a nested list, an array or a tensor.
 
@@ -303,7 +388,7 @@ def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
         raise TypeError(f"tensor: dtype {data.dtype} is not float32, float64, integer or bool")
     if requires_grad and data.dtype.kind != "f":
         raise TypeError(f"tensor: only floats have gradients, got dtype {data.dtype}")
-    return Tensor(data, Leaf(data.shape) if requires_grad else None)
+    return Variable(data) if requires_grad else Tensor(data)
 
 
 # --- Recording -----------------------------------------------------------------------------------
@@ -317,13 +402,14 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     once, as vjp(g, shared(g)). It may return a gradient of the broadcast shape: the engine sums
     it down to the input's. `view` says that the result may share the memory of its one input.
     """
-    if not _recording:
+    recording, frozen = _mode.get()
+    if not recording:
         return Tensor(data)
     tracked, alive = [], False
     for parent, vjp in edges:
         node = parent.node
         if node is not None:
-            if node.frozen:
+            if frozen and node.root in frozen:
                 vjp = None
             else:
                 alive = True
@@ -337,40 +423,39 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
 
 def is_recording() -> bool:
     """Whether operations are being recorded: no inside no_grad() and plain gradients."""
-    return _recording
+    return _mode.get().recording
 
 
 @contextmanager
-def _record(on: bool):
-    global _recording
-    before, _recording = _recording, on
+def _changed(change):
+    before = _mode.get()
+    _mode.set(change(before))
     try:
         yield
     finally:
-        _recording = before
+        _mode.set(before)
+
+
+def _record(on: bool):
+    return _changed(lambda mode: Mode(on, mode.frozen))
 
 
 def no_grad():
-    """`with no_grad():` operations inside are not recorded."""
+    """`with no_grad():` operations inside, in this thread, are not recorded."""
     return _record(False)
 
 
-@contextmanager
 def frozen(*owners):
-    """`with frozen(D):` D's parameters count as constants for what is computed inside.
+    """`with frozen(D):` D's parameters count as constants for what this thread computes inside.
 
     Takes anything with a `parameters()` method, or iterables of leaf tensors. Gradients still
     flow through a frozen network to its input; its own filter gradients are never computed.
+    TypeError for what is no leaf.
     """
     leaves = [p.node for o in owners for p in (o.parameters() if hasattr(o, "parameters") else o)]
-    before = [leaf.frozen for leaf in leaves]
-    for leaf in leaves:
-        leaf.frozen = True
-    try:
-        yield
-    finally:
-        for leaf, flag in zip(leaves, before, strict=True):
-            leaf.frozen = flag
+    if not all(isinstance(leaf, Leaf) for leaf in leaves):
+        raise TypeError("frozen: got a tensor that is no leaf of the graph: detach() it instead")
+    return _changed(lambda mode: Mode(mode.recording, mode.frozen.union(leaves)))
 
 
 # --- Differentiating -----------------------------------------------------------------------------
