@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 from collections import deque
 from types import FunctionType, MethodType
 
@@ -118,18 +117,19 @@ class FlatParameters:
         pairs = zip(self.parameters, other.parameters, strict=True)
         return [(mine.data.reshape(-1), theirs.data.reshape(-1)) for mine, theirs in pairs]
 
-    def check(self, what, network=None):
-        """RuntimeError if a parameter has been converted since, or `network` has others by now."""
-        for p, place in zip(self.parameters, self._places, strict=True):
-            if p.data is not place:
-                raise RuntimeError(
-                    f"{what}: parameter {p.node.name!r} has been converted since this was made, "
-                    "so it would have no effect: make it after .astype()"
-                )
-        if network is not None and not _same(network.parameters(), self.parameters):
-            raise RuntimeError(
-                f"{what}: the network has other parameters than when this was made: make it anew"
-            )
+    def check(self, what, now=None):
+        """RuntimeError if a parameter has been converted, or replaced by one that is there `now`."""
+        parameters = self.parameters if now is None else now
+        if len(parameters) == len(self._places):
+            for p, place in zip(parameters, self._places, strict=True):
+                if p.data is not place:
+                    break
+            else:
+                return
+        raise RuntimeError(
+            f"{what}: parameters have been converted by .astype(), or replaced, since this was "
+            "made, so it would have no effect on the new ones: make it afterwards, anew"
+        )
 
     def __reduce__(self):  # in a copy, too, parameters stand in a flat array
         return FlatParameters, (self.parameters,)
@@ -143,10 +143,6 @@ def _check_set(parameters):
         if not isinstance(p, Parameter):
             raise TypeError(f"got a {type(p).__name__}, expected a Parameter: nn.Parameter(x.data)")
         check_alike(f"parameters {first.node.name!r} and {p.node.name!r}", first, p)
-
-
-def _same(some, others) -> bool:
-    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _ranges(parameters):
@@ -214,8 +210,9 @@ class Module:
 
         TypeError for an array in the place of a tensor.
         """
-        if options or len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-            self._check_inputs(inputs, options)
+        if len(inputs) == 1 and not options and isinstance(inputs[0], Tensor):
+            return self.forward(inputs[0])  # as nearly always, in the quickest way
+        self._check_inputs(inputs, options)
         return self.forward(*inputs, **options)
 
     def _check_inputs(self, inputs, options):
@@ -293,9 +290,9 @@ class Module:
 
     def parameters(self) -> list[Parameter]:
         """Every parameter once, in the same order. Called every step, so it builds no names."""
-        found = {}
-        _gather([self], found)
-        return [part for part in found.values() if isinstance(part, Parameter)]
+        found = []
+        _gather(vars(self).values(), found, (self,))
+        return list(dict.fromkeys(found))
 
     def named_buffers(self) -> dict[str, tuple[Module, str]]:
         """Where every running statistic lives, by its dotted path."""
@@ -428,17 +425,16 @@ def _parts(attributes, prefix=""):
             )
 
 
-def _gather(values, found):
-    """Adds the parameters and modules among values, and all below them, to `found`, by identity."""
+def _gather(values, found, above):
+    """Adds the parameters among values, and in the modules there, to `found`, without `above`."""
     for value in values:
         if isinstance(value, Parameter):
-            found[id(value)] = value
+            found.append(value)
         elif isinstance(value, Module):
-            if id(value) not in found:
-                found[id(value)] = value
-                _gather(vars(value).values(), found)
+            if value not in above:
+                _gather(vars(value).values(), found, (*above, value))
         elif isinstance(value, _HOLDERS):
-            _gather(value.values() if isinstance(value, dict) else value, found)
+            _gather(value.values() if isinstance(value, dict) else value, found, above)
 
 
 def _by_name(pairs) -> dict:

@@ -135,17 +135,17 @@ class Optimizer:
         raise NotImplementedError
 
     def _check(self, gradients):
-        parameters = self.parameters
+        self.flat.check("step")
+        parameters = self.flat.parameters
         if len(gradients) != len(parameters):
             raise ValueError(f"step: {len(gradients)} gradients for {len(parameters)} parameters")
-        self.flat.check("step")
         for p, g in zip(parameters, gradients, strict=True):
             if not isinstance(g, Tensor):
                 raise TypeError(
                     f"step: the gradient of {p.node.name!r} is {type(g).__name__}, expected a "
                     "Tensor, as grad(loss, optimizer.parameters) gives"
                 )
-            if g.shape != p.shape:
+            if g.data.shape != p.data.shape:
                 raise ValueError(
                     f"step: the gradient of {p.node.name!r} has shape {g.shape}, not {p.shape}"
                 )
@@ -351,8 +351,8 @@ class EMA:
         RuntimeError if either network was converted, or has got other layers, in the meantime.
         """
         average, source = self._flat
-        average.check("average", self.network)
-        source.check("average", self.source)
+        average.check("average")
+        source.check("average", self.source.parameters())
         backend = source.backend
         backend.host(self._advance)
         for mine, theirs in self._pairs:

@@ -17,22 +17,17 @@ import numbers
 import operator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
 
 from minigan.backend import Backend, DeviceError, backend_of, cpu, get_backend
 
 _next_serial = itertools.count().__next__
 
 
-class Mode(NamedTuple):
-    """What the engine remembers between two lines of a program."""
-
-    recording: bool = True
-    frozen: frozenset[Leaf] = frozenset()
-
-
-# Each thread has its own, and so has each task of asyncio: sampling beside training is no rarity.
-_mode: ContextVar[Mode] = ContextVar("mode", default=Mode())  # noqa: B039 (it can't be changed)
+# What the engine remembers between two lines of a program: whether operations are recorded, and the
+# frozen leaves. Each thread has its own, and so has each task of asyncio, as one may sample while
+# another trains.
+_mode: ContextVar[tuple[bool, frozenset]] = ContextVar("mode", default=(True, frozenset()))
+_mode_now = _mode.get
 
 
 class ShapeError(ValueError):
@@ -58,7 +53,6 @@ class Node:
     # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
     version = 0
-    root = None
 
     def __init__(self, shape, edges=(), output=None, shared=None):
         self.serial = _next_serial()
@@ -82,30 +76,26 @@ class Leaf(Node):
         self.grad = None
         self.name = name
 
-    @property
-    def root(self):
-        return self
-
 
 class View(Node):
     """A result that may share its input's memory: it is frozen or updated when its input is.
 
-    `root` is the leaf at the beginning of a chain of views; None if they begin at a result.
+    `root` is the input at the beginning of a chain of views.
     """
 
     __slots__ = ("root",)
 
     def __init__(self, shape, edges):
         super().__init__(shape, edges)
-        self.root = edges[0][0].root
+        self.root = _root(edges[0][0])
 
     @property
     def name(self):
-        return "" if self.root is None else self.root.name
+        return self.root.name
 
     @property
     def version(self):
-        return 0 if self.root is None else self.root.version
+        return self.root.version
 
 
 class Tensor:
@@ -210,7 +200,7 @@ class Tensor:
         `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
         walks only the paths that lead to `xs`.
         """
-        frozen = _mode.get().frozen
+        _, frozen = _mode_now()
         nodes = _ancestors(self.node)
         leaves = [node for node in nodes if isinstance(node, Leaf) and node not in frozen]
         for leaf, g in zip(leaves, _walk_back(self, leaves, cotangent, False), strict=True):
@@ -402,18 +392,17 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     once, as vjp(g, shared(g)). It may return a gradient of the broadcast shape: the engine sums
     it down to the input's. `view` says that the result may share the memory of its one input.
     """
-    recording, frozen = _mode.get()
+    recording, frozen = _mode_now()
     if not recording:
         return Tensor(data)
-    tracked, alive = [], False
-    for parent, vjp in edges:
-        node = parent.node
-        if node is not None:
-            if frozen and node.root in frozen:
-                vjp = None
-            else:
-                alive = True
-            tracked.append((node, vjp, node.version))
+    if frozen:
+        tracked, alive = _without_frozen(edges, frozen)
+    else:
+        tracked = alive = []
+        for parent, vjp in edges:
+            node = parent.node
+            if node is not None:
+                tracked.append((node, vjp, node.version))
     if view and tracked:  # also if frozen: whoever uses it must know when its memory changes
         return Tensor(data, View(data.shape, tracked))
     if not alive:
@@ -421,23 +410,37 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     return Tensor(data, Node(data.shape, tracked, data if keep else None, shared))
 
 
+def _without_frozen(edges, frozen) -> tuple[list, bool]:
+    """What a node keeps of its inputs, without the rules of frozen ones; and if any is left."""
+    tracked, alive = [], False
+    for parent, vjp in edges:
+        node = parent.node
+        if node is not None:
+            if type(node) is not Node and _root(node) in frozen:
+                vjp = None
+            else:
+                alive = True
+            tracked.append((node, vjp, node.version))
+    return tracked, alive
+
+
+def _root(node: Node) -> Node:
+    return node.root if isinstance(node, View) else node
+
+
 def is_recording() -> bool:
     """Whether operations are being recorded: no inside no_grad() and plain gradients."""
-    return _mode.get().recording
+    return _mode_now()[0]
 
 
 @contextmanager
-def _changed(change):
-    before = _mode.get()
-    _mode.set(change(before))
+def _record(on: bool):
+    before = _mode_now()
+    _mode.set((on, before[1]))
     try:
         yield
     finally:
         _mode.set(before)
-
-
-def _record(on: bool):
-    return _changed(lambda mode: Mode(on, mode.frozen))
 
 
 def no_grad():
@@ -445,6 +448,7 @@ def no_grad():
     return _record(False)
 
 
+@contextmanager
 def frozen(*owners):
     """`with frozen(D):` D's parameters count as constants for what this thread computes inside.
 
@@ -455,7 +459,12 @@ def frozen(*owners):
     leaves = [p.node for o in owners for p in (o.parameters() if hasattr(o, "parameters") else o)]
     if not all(isinstance(leaf, Leaf) for leaf in leaves):
         raise TypeError("frozen: got a tensor that is no leaf of the graph: detach() it instead")
-    return _changed(lambda mode: Mode(mode.recording, mode.frozen.union(leaves)))
+    before = _mode_now()
+    _mode.set((before[0], before[1].union(leaves)))
+    try:
+        yield
+    finally:
+        _mode.set(before)
 
 
 # --- Differentiating -----------------------------------------------------------------------------
@@ -603,9 +612,10 @@ def operands(op: str, a, b) -> tuple[Tensor, Tensor]:
     if not isinstance(b, Tensor):
         b = _lift(b)
     x, y = a.data, b.data
-    if is_number(a) or is_number(b):
-        return a, b
-    if type(x) is not type(y) or x.dtype is not y.dtype:
+    kind = type(x)
+    if kind is not type(y) or kind is float or kind is int or x.dtype is not y.dtype:
+        if is_number(a) or is_number(b):
+            return a, b
         check_alike(op, a, b)
     if x.shape != y.shape:
         check_broadcast(op, x.shape, y.shape)

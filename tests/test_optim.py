@@ -298,9 +298,9 @@ def test_what_was_made_before_a_network_was_converted_does_not_pretend():
     net.astype("float64")
     before = bits(net)
     gradients = [tensor(np.ones(p.shape)) for p in net.parameters()]
-    with pytest.raises(RuntimeError, match=r"step: parameter 'net\.0\.weight' has been converted"):
+    with pytest.raises(RuntimeError, match=r"step: parameters have been converted by .astype\(\)"):
         opt.step(gradients)
-    with pytest.raises(RuntimeError, match="average: parameter 'net.0.weight' has been converted"):
+    with pytest.raises(RuntimeError, match=r"average: parameters have been converted"):
         average.update()
     assert bits(net) == before and average.t == 0
 
@@ -309,7 +309,7 @@ def test_an_average_of_layers_that_were_replaced_does_not_pretend():
     net = network()
     average = EMA(net)
     setattr(net, "2", nn.Linear(4, 1, rng=cpu.generator(7)))
-    with pytest.raises(RuntimeError, match="average: the network has other parameters"):
+    with pytest.raises(RuntimeError, match=r"average: .*replaced, since this was made"):
         average.update()
 
 

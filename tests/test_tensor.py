@@ -617,7 +617,10 @@ def test_frozen_nests_and_survives_exceptions():
 
 
 def test_what_is_no_leaf_cannot_be_frozen():
-    with pytest.raises(TypeError, match="frozen: got a tensor that is no leaf"), frozen([leaf() * 2]):
+    with (
+        pytest.raises(TypeError, match="frozen: got a tensor that is no leaf"),
+        frozen([leaf() * 2]),
+    ):
         pass
 
 
