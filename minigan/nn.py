@@ -118,7 +118,7 @@ class FlatParameters:
         return [(mine.data.reshape(-1), theirs.data.reshape(-1)) for mine, theirs in pairs]
 
     def check(self, what, now=None):
-        """RuntimeError if a parameter has been converted, or replaced by one that is there `now`."""
+        """RuntimeError if a parameter was converted, or is not the one that is there `now`."""
         parameters = self.parameters if now is None else now
         if len(parameters) == len(self._places):
             for p, place in zip(parameters, self._places, strict=True):
