@@ -4,6 +4,7 @@ Everything runs on the fake device of `fake_cupy.py`, whose kernels are those of
 once more on a GPU where there is one (`-m cuda`).
 """
 
+import copy
 import importlib
 import json
 import re
@@ -32,7 +33,7 @@ from minigan.backend.cuda import check
 from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
 from minigan.functional import dropout, normalize, relu
-from minigan.tensor import grad, tensor
+from minigan.tensor import grad, no_grad, tensor
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -390,6 +391,68 @@ def test_a_captured_step_may_move_twice(cuda):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(captured.record.rows(), eager.record.rows(), rtol=1e-3, atol=1e-5)
     assert captured.batches.step == 14 and captured.optimizers[0].t == 14
+
+
+class Overlapping(Game):
+    """G's first layers have a second optimiser, together with D's last; and G's weights a bound."""
+
+    def __init__(self, device, capture=False):
+        super().__init__(device, capture)
+        shared = [*self.D[-1:].parameters(), *self.G[:4].parameters()]
+        self.optimizers.append(optim.SGD(shared, 0.1, momentum=0.5))
+
+    def _step(self):
+        fake, third = super()._step(), self.optimizers[2]
+        third.step(grad(self.D(self.G(self.z)).mean(), third.parameters))
+        optim.clip_weights(self.G, 0.2)
+        return fake
+
+
+def test_captured_steps_of_overlapping_sets_are_the_eager_ones(cuda):
+    eager, captured = Overlapping(cuda), Overlapping(cuda, capture=True)
+    for _ in range(9):
+        eager.step()
+        captured.step()
+    for a, b in zip(captured.weights(), eager.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert [len(o.flat.pieces) for o in captured.optimizers] == [1, 1, 2]
+
+
+def test_what_is_set_between_captured_steps_has_its_effect(cuda):
+    """Rates and weights: the replayed step reads them where they were."""
+    game = Game(cuda, capture=True)
+    for _ in range(5):
+        game.step()
+    for optimizer in game.optimizers:
+        optimizer.lr = 0.0
+    parameters = [*game.G.parameters(), *game.D.parameters()]
+    with no_grad():
+        for p in parameters:
+            p *= 0.5
+    half = [cuda.to_numpy(p.data).copy() for p in parameters]
+    game.step()
+    for p, expected in zip(parameters, half, strict=True):
+        np.testing.assert_array_equal(cuda.to_numpy(p.data), expected)
+
+
+def test_a_copied_game_goes_on_by_itself(cuda):
+    game = Game(cuda)
+    for _ in range(3):
+        game.step()
+    again = copy.deepcopy((game.G, game.D, game.optimizers, game.average))
+    before = game.weights()
+    parts = game.G, game.D, game.optimizers, game.average
+    game.G, game.D, game.optimizers, game.average = again
+    game.batches.step = 0
+    game.step()
+    moved = game.weights()
+    game.G, game.D, game.optimizers, game.average = parts
+    for a, b in zip(game.weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    game.batches.step = 0
+    game.step()
+    for a, b in zip(game.weights(), moved, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_a_record_that_is_loaded_goes_on_with_a_captured_step(cuda):
