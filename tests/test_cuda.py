@@ -8,6 +8,7 @@ import copy
 import importlib
 import json
 import re
+import threading
 from pathlib import Path
 
 import fake_cupy
@@ -535,7 +536,7 @@ def test_what_cannot_be_captured_is_named(cuda, step, operation):
         assert re.match(
             rf"test_cuda\.py, line {line}: {operation} can't be part", str(caught.value)
         )
-    assert cuda.captured is None
+    assert cuda.thread.captured is None
     assert (x + 1.0).numpy().tolist() == [2, 2, 2], "the device must be of use afterwards"
 
 
@@ -565,6 +566,48 @@ def test_a_step_whose_shapes_change_is_named(cuda):
     for _ in range(2):
         with pytest.raises(CaptureError, match="rectify of 3 elements, then rectify of 4 elements"):
             captured()
+
+
+def test_another_thread_asks_for_the_device_first(cuda):
+    """And what one thread records is none of the other's work."""
+    x = Tensor(cuda.asarray(np.ones((2, 3), np.float32)))
+    done = []
+
+    def sample(ask):
+        if ask:
+            get_backend("cuda")
+        try:
+            cuda.host(lambda: done.append("host work"))
+            done.append(relu(x).numpy().tolist())
+        except DeviceError as error:
+            done.append(str(error))
+
+    def step():
+        for ask in (False, True):
+            thread = threading.Thread(target=sample, args=(ask,))
+            thread.start()
+            thread.join()
+        return relu(x)
+
+    cuda.thread.captured = registered = Registered()
+    try:
+        step()
+    finally:
+        cuda.thread.captured = None
+    host, refused, again, values = done
+    assert host == again == "host work" and not registered.works
+    assert 'get_backend("cuda") in it first' in refused
+    assert values == np.ones((2, 3)).tolist()
+
+
+class Registered:
+    """In place of a step that is being recorded."""
+
+    def __init__(self):
+        self.works = []
+
+    def register(self, work):
+        self.works.append(work)
 
 
 def test_the_log_keeps_every_row_beyond_its_ring(cuda):

@@ -164,6 +164,9 @@ class Backend:
 
         return get_backend, (self.name,)
 
+    def enter(self):
+        """Makes the device ready for the thread that calls; `get_backend` does."""
+
     def asarray(self, values, dtype=None):
         """`values` (a host array, a nested list, a number) as an array on this device."""
         return self.xp.asarray(values, dtype=dtype)
