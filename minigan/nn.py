@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
+from reprlib import recursive_repr
 from types import FunctionType, MethodType
 
 import minigan.functional as F
@@ -248,9 +249,8 @@ class Module:
 
     def _check_attribute(self, key, value):
         what, there = f"{type(self).__name__}.{key}", getattr(type(self), key, None)
-        if isinstance(there, (FunctionType, property)) or (
-            key in ("buffers", "name", "training") and isinstance(value, (Module, Tensor))
-        ):
+        taken = key in ("buffers", "name", "training") and isinstance(value, (Module, Tensor))
+        if taken or isinstance(there, (FunctionType, property)):
             raise AttributeError(f"{what} is {there!r}, which this would hide: take another name")
         if key == "requires_grad":
             raise AttributeError(f"{what}: nothing reads this: `with frozen(…)` keeps it constant")
@@ -372,6 +372,7 @@ class Module:
         """What the constructor was given, for `repr`."""
         return ""
 
+    @recursive_repr("itself")
     def __repr__(self):
         inner = "".join(
             f"\n  ({key}) {line}"

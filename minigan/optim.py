@@ -329,13 +329,10 @@ class EMA:
     def _prepare(self):
         """Pairs of arrays, the average's and the original's."""
         average, source = self._flat
-        self._buffers = list(
-            zip(
-                self.network.named_buffers().values(),
-                self.source.named_buffers().values(),
-                strict=True,
-            )
-        )
+        networks = self.network, self.source
+        # Of a layer that has two paths each buffer counts once.
+        buffers = (dict.fromkeys(network.named_buffers().values()) for network in networks)
+        self._buffers = list(zip(*buffers, strict=True))
         self._pairs = average.beside(source)
 
     def __getstate__(self):

@@ -860,6 +860,7 @@ def test_layers_in_lists_and_dicts_are_trained_saved_copied_and_switched():
     np.testing.assert_array_equal(twin.eval()(x).numpy(), net(x).numpy())
     ahead = twin.at(net.parameters())
     assert ahead.floors[0].weight is net.floors[0].weight and ahead.above is ahead
+    assert "(floors.1) Linear(2 -> 2)" in repr(net) and "(above) itself" in repr(net)
 
 
 def test_a_layer_in_two_places_is_trained_once_and_has_both_names():

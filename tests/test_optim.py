@@ -695,6 +695,15 @@ def test_average_continues_bit_for_bit():
     assert resumed.t == ema.t == 4
 
 
+def test_a_layer_in_two_places_is_averaged_once():
+    net = nn.Sequential(nn.BatchNorm(2, rng=cpu.generator(0)))
+    net.again = net[0]
+    average = EMA(net, 0.5, warm_up=2)
+    net[0].running_mean[...] = 8
+    average.update()
+    assert average.network[0].running_mean.tolist() == [4, 4]
+
+
 def test_a_parameter_may_have_the_name_of_the_step_count(tmp_path):
     class Tempered(nn.Module):
         def __init__(self):

@@ -665,9 +665,8 @@ def test_recording_belongs_to_the_thread():
 
 
 def test_exits_that_overlap_leave_recording_on():
-    with contextlib.ExitStack() as stack:
-        with elsewhere(no_grad()):
-            stack.enter_context(no_grad())
+    with contextlib.ExitStack() as stack, elsewhere(no_grad()):
+        stack.enter_context(no_grad())
     assert is_recording()
 
 

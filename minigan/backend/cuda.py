@@ -6,8 +6,8 @@ kernel makes out of a counter, matrix products that can be recorded, and `captur
 whole training step once and replays it without Python.
 
 All work goes to one stream, which is made the current one, so that whatever is done in order here
-is done in order there. CuPy's current stream belongs to a thread: each thread that computes asks for
-the device by `get_backend("cuda")` first.
+is done in order there. CuPy's current stream belongs to a thread: each thread that computes asks
+for the device by `get_backend("cuda")` first.
 """
 
 from __future__ import annotations
