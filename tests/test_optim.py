@@ -19,10 +19,11 @@ from checks import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigan import checkpoint, nn, optim
+from minigan import checkpoint, losses, nn, optim
 from minigan.backend import cpu
 from minigan.nn import Parameter
 from minigan.optim import EMA, SGD, Adam, RMSprop
+from minigan.remedies import Unrolling
 from minigan.tensor import StaleGraphError, Tensor, grad, tensor
 
 
@@ -302,6 +303,10 @@ def test_what_was_made_before_a_network_was_converted_does_not_pretend():
         opt.step(gradients)
     with pytest.raises(RuntimeError, match=r"average: parameters have been converted"):
         average.update()
+    x = tensor(np.ones((2, 3)))
+    unrolling = Unrolling(net, opt, losses.Wasserstein(), steps=1)
+    with pytest.raises(RuntimeError, match="Unrolling: parameters have been converted"):
+        unrolling.weights(x, x)
     assert bits(net) == before and average.t == 0
 
 
