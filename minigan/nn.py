@@ -10,19 +10,21 @@ All parameters of a network stand in one flat array once an optimiser has taken 
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import functools
 import math
+from collections import deque
+from reprlib import recursive_repr
+from types import FunctionType, MethodType
 
 import minigan.functional as F
 from minigan.backend import Generator, backend_of
 from minigan.conv import conv2d, conv_transpose2d
 from minigan.functional import pair
 from minigan.tensor import (
-    Leaf,
     ShapeError,
     Tensor,
+    Variable,
+    check_alike,
     check_labels,
     getitem,
     is_recording,
@@ -33,63 +35,124 @@ from minigan.tensor import (
 )
 
 
-class Parameter(Tensor):
-    """A leaf tensor that a network owns and an optimiser updates in place."""
+class Parameter(Variable):
+    """A leaf tensor that a network owns and an optimiser updates in place.
 
-    __slots__ = ("storage",)
+    `home` is the flat array that it stands in, from `start` on; None until it is in a set.
+    """
+
+    __slots__ = ("home", "start")
 
     def __init__(self, data, name=""):
-        super().__init__(data, Leaf(data.shape, name))
-        self.storage = None
+        super().__init__(data, name)
+        self.home, self.start = None, 0
 
-    def updated(self):
-        """To be called after every in-place change of `data`: older graphs become stale."""
-        self.node.version += 1
-
-    def __deepcopy__(self, memo):
-        return Parameter(self.data.copy(), self.node.name)
+    def move(self, array, home=None, start=0):
+        """Lets `data` be this array, which stands in the flat array `home` or in none."""
+        Tensor.data.__set__(self, array)
+        self.home, self.start = home, start
 
 
 class FlatParameters:
-    """Many parameters in one array: `data`, with every parameter's own data a view of it."""
+    """A set of parameters as one vector, for what goes over all of them in one pass.
+
+    A parameter gets a place in a flat array from the first set that it is in, side by side with
+    all others of that set that have none, and stays there. So sets may overlap, and may hold
+    parameters of several networks: an optimiser for either half of G, and an average of all of G.
+
+    `pieces` is where the vector lies in memory: pairs of a slice of the vector and the flat memory
+    that it is. For a network and its optimiser this is one piece, whatever other sets there are.
+
+    ValueError for a set without parameters; TypeError for what is no Parameter; TypeError or
+    DeviceError if they differ in dtype or device.
+    """
 
     def __init__(self, parameters):
-        self.parameters = list(parameters)
-        if not self.parameters:
-            raise ValueError("there are no parameters to optimise")
-        for p in self.parameters:
-            if p.storage is not None:
-                raise ValueError(
-                    f"parameter {p.node.name!r} of shape {p.shape} already stands in the flat "
-                    "array of another set of parameters: optimise the same set again, or another"
-                )
-        self.backend = backend_of(self.parameters[0].data)
-        self.data = self.backend.xp.concatenate([p.data.reshape(-1) for p in self.parameters])
-        for p, view in zip(self.parameters, self.views(self.data), strict=True):
-            p.data = view
-            p.storage = self
+        self.parameters = list(dict.fromkeys(parameters))
+        _check_set(self.parameters)
+        first = self.parameters[0].data
+        self.backend, self.dtype = backend_of(first), first.dtype
+        self.size = sum(p.size for p in self.parameters)
+        self._settle([p for p in self.parameters if p.home is None])
+        self._places = [p.data for p in self.parameters]
+        self.pieces = self._pieces()
 
-    @classmethod
-    def of(cls, parameters) -> FlatParameters:
-        """The storage that these very parameters have already, or a new one."""
-        parameters = list(parameters)
-        storage = parameters[0].storage if parameters else None
-        if storage is not None and list(map(id, storage.parameters)) == list(map(id, parameters)):
-            return storage
-        return cls(parameters)
+    def _settle(self, homeless):
+        """Gives these parameters a flat array."""
+        if homeless:
+            home = self.backend.xp.concatenate([p.data.reshape(-1) for p in homeless])
+            for p, (start, stop) in zip(homeless, _ranges(homeless), strict=True):
+                p.move(home[start:stop].reshape(p.shape), home, start)
 
-    def views(self, array) -> list:
-        """The parts of a flat array that belong to each parameter, in the parameters' shapes."""
-        views, start = [], 0
-        for p in self.parameters:
-            views.append(array[start : start + p.size].reshape(p.shape))
-            start += p.size
-        return views
+    def _pieces(self) -> list:
+        """Neighbours in the vector that are neighbours in memory are one piece."""
+        runs = []  # of [the home, where the run begins in it, where in the vector, its size]
+        for p, (start, _) in zip(self.parameters, _ranges(self.parameters), strict=True):
+            if runs and runs[-1][0] is p.home and runs[-1][1] + runs[-1][3] == p.start:
+                runs[-1][3] += p.size
+            else:
+                runs.append([p.home, p.start, start, p.size])
+        return [(slice(at, at + n), home[begin : begin + n]) for home, begin, at, n in runs]
+
+    def views(self, vector) -> list:
+        """The parts of a vector that belong to each parameter, in the parameters' shapes."""
+        ranges = zip(self.parameters, _ranges(self.parameters), strict=True)
+        return [vector[start:stop].reshape(p.shape) for p, (start, stop) in ranges]
+
+    def zeros(self):
+        """A vector with a zero for each number of the parameters."""
+        return self.backend.xp.zeros(self.size, self.dtype)
+
+    def values(self):
+        """The parameters' numbers as one vector, a copy."""
+        return self.backend.xp.concatenate([memory for _, memory in self.pieces])
 
     def updated(self):
-        """To be called after every in-place change of `data`."""
+        """To be called after every in-place change of the pieces."""
         for p in self.parameters:
             p.updated()
+
+    def beside(self, other) -> list:
+        """Pairs of flat memory, this vector's and another's, that hold the same parts of both."""
+        if len(self.pieces) == len(other.pieces) == 1:
+            return [(self.pieces[0][1], other.pieces[0][1])]
+        pairs = zip(self.parameters, other.parameters, strict=True)
+        return [(mine.data.reshape(-1), theirs.data.reshape(-1)) for mine, theirs in pairs]
+
+    def check(self, what, now=None):
+        """RuntimeError if a parameter was converted, or is not the one that is there `now`."""
+        parameters = self.parameters if now is None else now
+        if len(parameters) == len(self._places):
+            for p, place in zip(parameters, self._places, strict=True):
+                if p.data is not place:
+                    break
+            else:
+                return
+        raise RuntimeError(
+            f"{what}: parameters have been converted by .astype(), or replaced, since this was "
+            "made, so it would have no effect on the new ones: make it afterwards, anew"
+        )
+
+    def __reduce__(self):  # in a copy, too, parameters stand in a flat array
+        return FlatParameters, (self.parameters,)
+
+
+def _check_set(parameters):
+    if not parameters:
+        raise ValueError("there are no parameters to optimise")
+    first = parameters[0]
+    for p in parameters:
+        if not isinstance(p, Parameter):
+            raise TypeError(f"got a {type(p).__name__}, expected a Parameter: nn.Parameter(x.data)")
+        check_alike(f"parameters {first.node.name!r} and {p.node.name!r}", first, p)
+
+
+def _ranges(parameters):
+    """Where each parameter begins and ends in a vector of them all."""
+    stop = 0
+    for p in parameters:
+        start, stop = stop, stop + p.size
+        yield start, stop
 
 
 # --- Initialisers: init(rng, shape, fan_in, fan_out) -> array ------------------------------------
@@ -135,82 +198,116 @@ def orthogonal(gain=1.0):
 class Module:
     """A layer or a network: parameters, running statistics (`buffers`), and sub-modules.
 
-    Sub-classes assign their parts as attributes and define `forward`. `training` tells the
-    layers that behave differently while training (batch norm, dropout) which way to behave.
+    Sub-classes assign their parts as attributes, or put them into lists, tuples and dicts that are
+    attributes, and define `forward`. `training` tells the layers that behave differently while
+    training (batch norm, dropout) which way to behave.
     """
 
     training = True
     name = ""
     buffers: tuple[str, ...] = ()
 
-    def __call__(self, x):
-        if not isinstance(x, Tensor):
+    def __call__(self, *inputs, **options):
+        """`forward` of tensors, and of whatever else it takes, by position or by name.
+
+        TypeError for an array in the place of a tensor.
+        """
+        if len(inputs) == 1 and not options and isinstance(inputs[0], Tensor):
+            return self.forward(inputs[0])  # as nearly always, in the quickest way
+        self._check_inputs(inputs, options)
+        return self.forward(*inputs, **options)
+
+    def _check_inputs(self, inputs, options):
+        given = [*enumerate(inputs, 1), *options.items()]
+        wrong = [(place, value) for place, value in given if _holds(value, _is_array)]
+        if inputs and not any(_holds(value, _is_tensor) for value in inputs):
+            wrong = wrong or given
+        if wrong:
+            place, value = wrong[0]
+            where = f" for input {place}" if len(given) > 1 else ""
             raise TypeError(
-                f"{type(self).__name__}: got a {type(x).__name__}, expected a Tensor: "
+                f"{type(self).__name__}: got a {type(value).__name__}{where}, expected a Tensor: "
                 "wrap it with minigan.tensor(…)"
             )
-        return self.forward(x)
 
     def __setattr__(self, key, value):
-        """Refuses what would hide parameters from the optimiser."""
-        items = value.values() if isinstance(value, dict) else value
-        if isinstance(value, (list, tuple, dict)) and any(
-            isinstance(item, (Module, Parameter)) for item in items
-        ):
-            raise TypeError(
-                f"{type(self).__name__}.{key}: layers in a {type(value).__name__} would not be "
-                "trained: use Sequential, or one attribute for each"
-            )
+        """Writes values into a parameter that is there, and refuses what would break the module."""
+        mine = vars(self).get(key)
+        if isinstance(mine, Parameter) and not isinstance(value, (Parameter, type(None))):
+            self._write(key, mine, value)
+            return
+        self._check_attribute(key, value)
         super().__setattr__(key, value)
 
-    def forward(self, x):
+    def _write(self, key, parameter, value):
+        if isinstance(value, Tensor) and value.node is not None:
+            raise TypeError(
+                f"{type(self).__name__}.{key} is a parameter, and the new value a result that was "
+                "recorded: detach() it to take over its numbers, or compute with other weights "
+                "by .at(…)"
+            )
+        parameter.data = value
+
+    def _check_attribute(self, key, value):
+        what, there = f"{type(self).__name__}.{key}", getattr(type(self), key, None)
+        taken = key in ("buffers", "name", "training") and isinstance(value, (Module, Tensor))
+        if taken or isinstance(there, (FunctionType, property)):
+            raise AttributeError(f"{what} is {there!r}, which this would hide: take another name")
+        if key == "requires_grad":
+            raise AttributeError(f"{what}: nothing reads this: `with frozen(…)` keeps it constant")
+        if isinstance(value, Variable) and not isinstance(value, Parameter):
+            raise TypeError(f"{what}: this tensor would not be trained: make it an nn.Parameter")
+
+    def forward(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def children(self) -> dict[str, Module]:
-        """The sub-modules by attribute name, in the order of their definition."""
-        return {key: value for key, value in vars(self).items() if isinstance(value, Module)}
+        """The sub-modules by attribute name, in the order of their definition; of a list also
+        with their position, as in "layers.0".
+        """
+        return {path: part for path, part in _parts(vars(self)) if isinstance(part, Module)}
 
     def modules(self, prefix="") -> list[tuple[str, Module]]:
         """This module and all below it, each with its dotted path."""
-        found = [(prefix, self)]
-        for key, child in self.children().items():
-            found += child.modules(f"{prefix}.{key}" if prefix else key)
-        return found
+        return [(path, part) for path, part in self._below(prefix) if isinstance(part, Module)]
 
     def named_parameters(self, prefix="") -> dict[str, Parameter]:
-        """Every parameter by its dotted path, in the order of definition."""
-        found = {}
-        for key, value in vars(self).items():
-            if isinstance(value, Parameter):
-                found[prefix + key] = value
-            elif isinstance(value, Module):
-                found |= value.named_parameters(f"{prefix}{key}.")
-        return found
+        """Every parameter by its dotted path, in the order of definition.
+
+        One that is in two places has both paths. ValueError if two have the same path.
+        """
+        parts = self._below(prefix)
+        return _by_name((path, part) for path, part in parts if isinstance(part, Parameter))
+
+    def _below(self, path, above=()):
+        """This module, and every parameter and module below it, with their paths."""
+        yield path, self
+        for key, part in _parts(vars(self)):
+            inner = f"{path}.{key}" if path else key
+            if isinstance(part, Parameter):
+                yield inner, part
+            elif part is not self and not any(part is module for module in above):
+                yield from part._below(inner, (*above, self))
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter, in the same order. Called every step, so it builds no names."""
+        """Every parameter once, in the same order. Called every step, so it builds no names."""
         found = []
-        for value in vars(self).values():
-            if isinstance(value, Parameter):
-                found.append(value)
-            elif isinstance(value, Module):
-                found += value.parameters()
-        return found
+        _gather(vars(self).values(), found, (self,))
+        return list(dict.fromkeys(found))
 
     def named_buffers(self) -> dict[str, tuple[Module, str]]:
         """Where every running statistic lives, by its dotted path."""
-        return {
-            f"{path}.{key}" if path else key: (module, key)
+        return _by_name(
+            (f"{path}.{key}" if path else key, (module, key))
             for path, module in self.modules()
             for key in module.buffers
-        }
+        )
 
     def flat(self) -> FlatParameters:
-        """The one array that holds all parameters; made, and the parameters named, on first use."""
-        prefix = f"{self.name}." if self.name else ""
-        for key, p in self.named_parameters(prefix).items():
+        """All parameters as one vector; their names are set to their paths."""
+        for key, p in self.named_parameters(self.name).items():
             p.node.name = key
-        return FlatParameters.of(self.parameters())
+        return FlatParameters(self.parameters())
 
     def train(self, mode=True) -> Module:
         """Sets training behaviour, for all sub-modules too; returns self."""
@@ -229,7 +326,7 @@ class Module:
     def astype(self, dtype) -> Module:
         """Converts parameters and buffers in place (float64 for gradient checks); returns self."""
         for p in self.parameters():
-            p.data, p.storage = p.data.astype(dtype), None
+            p.move(p.data.astype(dtype))
             p.updated()
         for module, key in self.named_buffers().values():
             setattr(module, key, getattr(module, key).astype(dtype))
@@ -239,7 +336,7 @@ class Module:
         """All parameters and buffers by dotted path: the arrays themselves, not copies."""
         arrays = {key: p.data for key, p in self.named_parameters().items()}
         buffers = {k: getattr(module, key) for k, (module, key) in self.named_buffers().items()}
-        return arrays | buffers
+        return _by_name([*arrays.items(), *buffers.items()])
 
     def load_state(self, state: dict):
         """Takes over arrays from `state()`. ValueError, before any change, if they do not fit."""
@@ -257,35 +354,26 @@ class Module:
             old = getattr(module, attribute)
             old[...] = backend_of(old).asarray(state[key], old.dtype)
 
-    @contextlib.contextmanager
-    def at(self, weights):
-        """`with D.at(weights):` D computes with these tensors in the place of its parameters.
+    def at(self, weights) -> Module:
+        """This network with these tensors in the place of its parameters; self stays as it is.
 
-        weights: one tensor for each parameter, in their order and shapes; graphs lead to whatever
-        they were computed from. ValueError if they do not fit.
+        weights: one tensor for each of `parameters()`, in their order and shapes; graphs lead to
+        whatever they were computed from. Everything else, buffers too, is self's own. ValueError
+        if they do not fit.
         """
-        parameters, weights = self.named_parameters(), list(weights)
-        if [w.shape for w in weights] != [p.shape for p in parameters.values()]:
+        parameters, weights = self.parameters(), list(weights)
+        if [w.shape for w in weights] != [p.shape for p in parameters]:
             raise ValueError(
                 f"at: got weights of shapes {[w.shape for w in weights]}, expected the "
-                f"parameters' {[p.shape for p in parameters.values()]}"
+                f"parameters' {[p.shape for p in parameters]}"
             )
-        places = []
-        for path in parameters:
-            *owners, key = path.split(".")
-            places.append((functools.reduce(getattr, owners, self), key))
-        try:
-            for (owner, key), weight in zip(places, weights, strict=True):
-                vars(owner)[key] = weight
-            yield self
-        finally:
-            for (owner, key), parameter in zip(places, parameters.values(), strict=True):
-                vars(owner)[key] = parameter
+        return _replaced(self, dict(zip(map(id, parameters), weights, strict=True)))
 
     def describe(self) -> str:
         """What the constructor was given, for `repr`."""
         return ""
 
+    @recursive_repr("itself")
     def __repr__(self):
         inner = "".join(
             f"\n  ({key}) {line}"
@@ -293,6 +381,90 @@ class Module:
             for line in [repr(child).replace("\n", "\n  ")]
         )
         return f"{type(self).__name__}({self.describe()})" + inner
+
+
+_HOLDERS = (list, tuple, dict)
+
+
+def _items(holder):
+    return holder.items() if isinstance(holder, dict) else enumerate(holder)
+
+
+def _holds(value, kind) -> bool:
+    """Whether a value is of a kind, or a list, tuple or dict that holds such a one."""
+    if isinstance(value, _HOLDERS):
+        return any(_holds(item, kind) for _, item in _items(value))
+    return kind(value)
+
+
+def _is_tensor(value) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _is_array(value) -> bool:
+    array = hasattr(value, "__array__") and not isinstance(value, Tensor)
+    return array and getattr(value, "ndim", 1) > 0  # NumPy's scalars are numbers
+
+
+def _parts(attributes, prefix=""):
+    """The parameters and modules among attributes, also in lists, tuples and dicts, with paths.
+
+    TypeError for what would be neither trained nor saved.
+    """
+    for key, value in _items(attributes):
+        path = f"{prefix}{key}"
+        if isinstance(value, (Parameter, Module)):
+            yield path, value
+        elif isinstance(value, _HOLDERS):
+            yield from _parts(value, f"{path}.")
+        elif isinstance(value, Variable) or (
+            isinstance(value, (set, frozenset, deque))
+            and any(isinstance(item, (Parameter, Module)) for item in value)
+        ):
+            raise TypeError(
+                f"{path}: a {type(value).__name__} would be neither trained nor saved: use "
+                "nn.Parameter, and a list, tuple or dict"
+            )
+
+
+def _gather(values, found, above):
+    """Adds the parameters among values, and in the modules there, to `found`, without `above`."""
+    for value in values:
+        if isinstance(value, Parameter):
+            found.append(value)
+        elif isinstance(value, Module):
+            if value not in above:
+                _gather(vars(value).values(), found, (*above, value))
+        elif isinstance(value, _HOLDERS):
+            _gather(value.values() if isinstance(value, dict) else value, found, above)
+
+
+def _by_name(pairs) -> dict:
+    """A dict of pairs (path, value). ValueError if a path comes twice, as one would be lost."""
+    found = {}
+    for path, value in pairs:
+        if path in found:
+            raise ValueError(f"two parts of the network are called {path!r}: rename one")
+        found[path] = value
+    return found
+
+
+def _replaced(value, new: dict):
+    """A value with new[id(part)] in the place of its parts; what holds none of them is shared."""
+    if id(value) in new:
+        return new[id(value)]
+    if isinstance(value, Module):
+        twin = new[id(value)] = object.__new__(type(value))
+        vars(twin).update(_replaced(vars(value), new))
+        return twin
+    if isinstance(value, MethodType):
+        return MethodType(value.__func__, _replaced(value.__self__, new))
+    if not isinstance(value, _HOLDERS):
+        return value
+    items = [_replaced(item, new) for _, item in _items(value)]
+    if isinstance(value, dict):
+        return dict(zip(value, items, strict=True))
+    return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
 
 
 class Sequential(Module):
@@ -309,15 +481,15 @@ class Sequential(Module):
             setattr(self, str(i), layer)
 
     def forward(self, x):
-        for layer in self.children().values():
+        for layer in self:
             x = layer(x)
         return x
 
     def __iter__(self):
-        return iter(self.children().values())
+        return iter([layer for layer in vars(self).values() if isinstance(layer, Module)])
 
     def __len__(self):
-        return len(self.children())
+        return len(list(iter(self)))
 
     def __getitem__(self, index) -> Module:
         """One layer, or for a slice a network of the same layers: D[:-1] gives D's features."""

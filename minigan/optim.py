@@ -7,28 +7,43 @@ enough to stay in the cache: five short lines of arithmetic per block cost one p
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from minigan.nn import FlatParameters, Module
+from minigan.tensor import Tensor
 
 # --- Learning rates: functions of the step t = 1, 2, … -------------------------------------------
+#
+# They are `partial`s of plain functions, as these, unlike closures, can be pickled.
 
 
 def constant(lr):
     """The same rate at every step."""
-    return lambda t: lr
+    return partial(_constant, lr)
+
+
+def _constant(lr, t):
+    return lr
 
 
 def linear_decay(lr, steps, *, start=0.5):
     """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
     _check_steps("linear_decay", steps)
-    begin = start * steps
-    return lambda t: lr * min(1.0, max(0.0, (steps - (t - 1)) / max(steps - begin, 1.0)))
+    return partial(_linear_decay, lr, steps, start * steps)
+
+
+def _linear_decay(lr, steps, begin, t):
+    return lr * min(1.0, max(0.0, (steps - (t - 1)) / max(steps - begin, 1.0)))
 
 
 def cosine(lr, steps):
     """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
     _check_steps("cosine", steps)
-    return lambda t: 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
+    return partial(_cosine, lr, steps)
+
+
+def _cosine(lr, steps, t):
+    return 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
 
 
 def _check_steps(schedule, steps):
@@ -40,9 +55,9 @@ def _check_steps(schedule, steps):
 
 
 class Optimizer:
-    """What all optimisers share: the flat parameters, the step count and the way of a step.
+    """What all optimisers share: the parameters as one vector, the step count, the way of a step.
 
-    network: a Module, or a list of Parameters.
+    network: a Module, or a list of Parameters, which may stand in other sets too.
     lr:      a number, or a schedule: a function of the step t = 1, 2, …
     """
 
@@ -53,29 +68,58 @@ class Optimizer:
 
     def __init__(self, network, lr):
         self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
-        self.flat = network.flat() if isinstance(network, Module) else FlatParameters.of(network)
-        self.parameters = self.flat.parameters
+        self.flat = network.flat() if isinstance(network, Module) else FlatParameters(network)
         self.t = 0
         self.live = self.flat.backend.live()
-        xp = self.flat.backend.xp
-        self._gradient = xp.zeros_like(self.flat.data)
-        self._gradient_views = self.flat.views(self._gradient)
         for name in self.moments:
-            setattr(self, name, xp.zeros_like(self.flat.data))
+            setattr(self, name, self.flat.zeros())
+        self._prepare()
+
+    def _prepare(self):
+        """The gradient as one vector, and the pieces that an update goes over."""
+        gradient = self.flat.zeros()
+        self._gradients = self.flat.views(gradient)
+        vectors = gradient, *(getattr(self, name) for name in self.moments)
+        self._pieces = [
+            (memory, *(vector[piece] for vector in vectors)) for piece, memory in self.flat.pieces
+        ]
+
+    def __getstate__(self):
+        return {key: v for key, v in vars(self).items() if key not in ("_gradients", "_pieces")}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._prepare()
+
+    @property
+    def parameters(self) -> list:
+        """What it moves, in the order in which `step` takes the gradients."""
+        return self.flat.parameters
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next step. Set it to a number >= 0, or to a schedule."""
+        return self.schedule(self.t + 1)
+
+    @lr.setter
+    def lr(self, lr):
+        if not callable(lr) and not 0 <= lr < math.inf:
+            raise ValueError(f"lr is {lr}, expected a number >= 0, or a schedule")
+        self.schedule = lr if callable(lr) else constant(lr)
 
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
 
-        ValueError if the number or a shape of the gradients is not the parameters'.
+        ValueError or TypeError if the gradients are not as many, or not shaped, as the parameters.
         """
         gradients = list(gradients)
         self._check(gradients)
-        for view, g in zip(self._gradient_views, gradients, strict=True):
-            view[...] = g.data
+        for place, g in zip(self._gradients, gradients, strict=True):
+            place[...] = g.data
         backend = self.flat.backend
         backend.host(self._advance)
-        moments = [getattr(self, name) for name in self.moments]
-        backend.optimize(self, self.flat.data, self._gradient, moments)
+        for theta, g, *moments in self._pieces:
+            backend.optimize(self, theta, g, moments)
         backend.host(self.flat.updated)
 
     def _advance(self):
@@ -91,17 +135,17 @@ class Optimizer:
         raise NotImplementedError
 
     def _check(self, gradients):
-        if len(gradients) != len(self.parameters):
-            raise ValueError(
-                f"step: {len(gradients)} gradients for {len(self.parameters)} parameters"
-            )
-        for p, g in zip(self.parameters, gradients, strict=True):
-            if p.storage is not self.flat:
-                raise RuntimeError(
-                    f"step: parameter {p.node.name!r} has been converted since this optimiser was "
-                    "made, so it would move nothing: make the optimiser after .astype()"
+        self.flat.check("step")
+        parameters = self.flat.parameters
+        if len(gradients) != len(parameters):
+            raise ValueError(f"step: {len(gradients)} gradients for {len(parameters)} parameters")
+        for p, g in zip(parameters, gradients, strict=True):
+            if not isinstance(g, Tensor):
+                raise TypeError(
+                    f"step: the gradient of {p.node.name!r} is {type(g).__name__}, expected a "
+                    "Tensor, as grad(loss, optimizer.parameters) gives"
                 )
-            if g.shape != p.shape:
+            if g.data.shape != p.data.shape:
                 raise ValueError(
                     f"step: the gradient of {p.node.name!r} has shape {g.shape}, not {p.shape}"
                 )
@@ -115,9 +159,9 @@ class Optimizer:
         if state.keys() != self.state().keys():
             raise ValueError(f"the optimisers differ: {sorted(state)}, not {sorted(self.state())}")
         for name in self.moments:
-            if state[name].shape != self.flat.data.shape:
+            if state[name].shape != (self.flat.size,):
                 raise ValueError(
-                    f"{name} has shape {state[name].shape}, expected {self.flat.data.shape}"
+                    f"{name} has shape {state[name].shape}, expected {(self.flat.size,)}"
                 )
         self.t = state["t"]
         for name in self.moments:
@@ -152,8 +196,11 @@ class SGD(Optimizer):
 
     def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
         self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
-        self.constants = self.momentum, bool(nesterov)
         super().__init__(network, lr)
+
+    @property
+    def constants(self):
+        return self.momentum, bool(self.nesterov)
 
     def update(self, theta, g, u):
         u *= self.momentum
@@ -178,8 +225,11 @@ class RMSprop(Optimizer):
 
     def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
         self.decay, self.eps = _fraction("decay", decay), _positive("eps", eps)
-        self.constants = self.decay, self.eps
         super().__init__(network, lr)
+
+    @property
+    def constants(self):
+        return self.decay, self.eps
 
     def update(self, theta, g, v):
         v *= self.decay
@@ -208,8 +258,11 @@ class Adam(Optimizer):
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
         self.weight_decay = weight_decay
-        self.constants = self.beta1, self.beta2, self.eps
         super().__init__(network, lr)
+
+    @property
+    def constants(self):
+        return self.beta1, self.beta2, self.eps
 
     def coefficients(self, lr):
         """α / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) and 1 − α λ."""
@@ -243,7 +296,8 @@ def clip_weights(network: Module, bound):
     Algorithm 1, line 7, with c = 0.01). ValueError unless bound > 0.
     """
     bound, flat = _positive("bound", bound), network.flat()
-    flat.backend.xp.clip(flat.data, -bound, bound, out=flat.data)
+    for _, memory in flat.pieces:
+        flat.backend.xp.clip(memory, -bound, bound, out=memory)
     flat.backend.host(flat.updated)
 
 
@@ -266,24 +320,40 @@ class EMA:
         if not warm_up > 1:
             raise ValueError(f"warm_up is {warm_up}, expected a number > 1")
         self.decay, self.warm_up = _fraction("decay", decay), warm_up
-        self.network = network.copy().eval()
+        self.source, self.network = network, network.copy().eval()
         self.t = 0
         self._flat = self.network.flat(), network.flat()
         self.live = self._flat[0].backend.live()
-        self._buffers = list(
-            zip(
-                self.network.named_buffers().values(),
-                network.named_buffers().values(),
-                strict=True,
-            )
-        )
+        self._prepare()
+
+    def _prepare(self):
+        """Pairs of arrays, the average's and the original's."""
+        average, source = self._flat
+        networks = self.network, self.source
+        # Of a layer that has two paths each buffer counts once.
+        buffers = (dict.fromkeys(network.named_buffers().values()) for network in networks)
+        self._buffers = list(zip(*buffers, strict=True))
+        self._pairs = average.beside(source)
+
+    def __getstate__(self):
+        return {key: v for key, v in vars(self).items() if key not in ("_buffers", "_pairs")}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._prepare()
 
     def update(self):
-        """To be called after each of the optimiser's steps."""
+        """To be called after each of the optimiser's steps.
+
+        RuntimeError if either network was converted, or has got other layers, in the meantime.
+        """
         average, source = self._flat
+        average.check("average")
+        source.check("average", self.source.parameters())
         backend = source.backend
         backend.host(self._advance)
-        backend.average(average.data, source.data, self.live)
+        for mine, theirs in self._pairs:
+            backend.average(mine, theirs, self.live)
         for (mine, key), (theirs, _) in self._buffers:
             backend.average(getattr(mine, key), getattr(theirs, key), self.live)
         backend.host(average.updated)
@@ -294,9 +364,19 @@ class EMA:
 
     def state(self) -> dict:
         """The step count and the averages."""
-        return {"t": self.t} | self.network.state()
+        averages = self.network.state()
+        return {self._count(averages): self.t} | averages
 
     def load_state(self, state: dict):
         """Takes over `state()` of the average of an equal network."""
-        self.network.load_state({key: value for key, value in state.items() if key != "t"})
-        self.t = state["t"]
+        count = self._count(self.network.state())
+        self.network.load_state({key: value for key, value in state.items() if key != count})
+        self.t = state[count]
+
+    @staticmethod
+    def _count(averages) -> str:
+        """What the step count is called in a state: t, unless a parameter has that name."""
+        name = "t"
+        while name in averages:
+            name += "'"
+        return name

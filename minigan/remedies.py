@@ -189,15 +189,16 @@ class Unrolling:
     def weights(self, real: Tensor, fake: Tensor) -> list[Tensor]:
         """θᴷ, a tensor for each parameter of D, with graphs that lead to `fake`."""
         D, flat = self.D, self.optimizer.flat
+        flat.check("Unrolling")
         flat.backend.host(self._advance)
-        theta = tensor(flat.data.copy(), requires_grad=True)
+        theta = tensor(flat.values(), requires_grad=True)
         moments = [Tensor(getattr(self.optimizer, name)) for name in self.optimizer.moments]
         with _buffers_kept(D):
             for live in self._live:
-                with D.at(flat.views(theta)):
-                    loss = self.objective.discriminator(D(real), D(fake))
-                    if self.penalty is not None:
-                        loss = loss + self.penalty(D, real, fake)
+                ahead = D.at(flat.views(theta))
+                loss = self.objective.discriminator(ahead(real), ahead(fake))
+                if self.penalty is not None:
+                    loss = loss + self.penalty(ahead, real, fake)
                 (g,) = grad(loss, [theta], create_graph=True)
                 theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
         return flat.views(theta)
@@ -208,9 +209,10 @@ class Unrolling:
         optimizer: G's; fake: G(z), with its graph.
         """
         D, objective = self.D, self.objective
-        with _buffers_kept(D), D.at(self.weights(real, fake)):
-            output = D(fake)
-            loss = objective.generator(output, D(real) if objective.relative else None)
+        ahead = D.at(self.weights(real, fake))
+        with _buffers_kept(D):
+            output = ahead(fake)
+            loss = objective.generator(output, ahead(real) if objective.relative else None)
         optimizer.step(grad(loss, optimizer.parameters))
         return GeneratorReport(loss.detach(), objective, output.detach())
 

@@ -17,11 +17,18 @@ import math
 import numbers
 import operator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from minigan.backend import Backend, DeviceError, backend_of, cpu, get_backend
 
 _next_serial = itertools.count().__next__
-_recording = True
+
+
+# What the engine remembers between two lines of a program: whether operations are recorded, and the
+# frozen leaves. Each thread has its own, and so has each task of asyncio, as one may sample while
+# another trains.
+_mode: ContextVar[tuple[bool, frozenset]] = ContextVar("mode", default=(True, frozenset()))
+_mode_now = _mode.get
 
 
 class ShapeError(ValueError):
@@ -47,7 +54,6 @@ class Node:
     # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
     version = 0
-    frozen = False
 
     def __init__(self, shape, edges=(), output=None, shared=None):
         self.serial = _next_serial()
@@ -60,16 +66,14 @@ class Node:
 class Leaf(Node):
     """A node without parents: a parameter, or an input whose gradient is wanted.
 
-    `version` counts in-place updates; `frozen` leaves get no gradient; `grad` is what
-    `backward()` has accumulated.
+    `version` counts in-place updates; `grad` is what `backward()` has accumulated.
     """
 
-    __slots__ = ("frozen", "grad", "name", "version")
+    __slots__ = ("grad", "name", "version")
 
     def __init__(self, shape, name=""):
         super().__init__(shape)
         self.version = 0
-        self.frozen = False
         self.grad = None
         self.name = name
 
@@ -84,8 +88,7 @@ class View(Node):
 
     def __init__(self, shape, edges):
         super().__init__(shape, edges)
-        parent = edges[0][0]
-        self.root = parent.root if isinstance(parent, View) else parent
+        self.root = _root(edges[0][0])
 
     @property
     def name(self):
@@ -94,10 +97,6 @@ class View(Node):
     @property
     def version(self):
         return self.root.version
-
-    @property
-    def frozen(self):
-        return self.root.frozen
 
 
 class Tensor:
@@ -175,6 +174,15 @@ class Tensor:
         mark = ", requires_grad" if self.requires_grad else ""
         return f"Tensor({self.data}, {self.dtype}, {self.backend.name}{mark})"
 
+    def __reduce__(self):
+        """What a copy or a pickle is made of. A graph has no meaning without its other tensors."""
+        if self.node is not None:
+            raise TypeError(
+                f"a tensor of shape {self.shape} with a graph behind it is neither copied nor "
+                "pickled: detach() it first"
+            )
+        return Tensor, (self.data,)
+
     def __array__(self, *args, **kwargs):
         raise TypeError("a Tensor is not converted silently: use .numpy() or .data")
 
@@ -222,8 +230,9 @@ class Tensor:
         `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
         walks only the paths that lead to `xs`.
         """
-        leaves = [node for node in _ancestors(self.node) if isinstance(node, Leaf)]
-        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        _, frozen = _mode_now()
+        nodes = _ancestors(self.node)
+        leaves = [node for node in nodes if isinstance(node, Leaf) and node not in frozen]
         for leaf, g in zip(leaves, _walk_back(self, leaves, cotangent, False), strict=True):
             if g is not None:
                 leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
@@ -314,6 +323,72 @@ class Tensor:
         return Tensor(self.data >= raw(other))
 
 
+class Variable(Tensor):
+    """A leaf of the graph: an input whose gradient is wanted, or a network's parameter.
+
+    Its place in memory stays, as optimisers and graphs know it: `x.data = array`, and `x += y`
+    under `no_grad()`, put new values there, and graphs that were built with the old ones become
+    stale. ShapeError, TypeError or DeviceError if the new values don't fit. A copy, or what a
+    pickle gives back, is a new leaf with the same values and no `grad`.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data, name=""):
+        super().__init__(data, Leaf(data.shape, name))
+
+    def __setattr__(self, key, value):
+        if key == "data" and hasattr(self, "data"):
+            self._take_over(value)
+        else:
+            super().__setattr__(key, value)
+
+    def _take_over(self, values):
+        values = raw(values)
+        if values is not self.data:  # else they are there: `x.data += 1`
+            what = f"x.data = …{_named(self.node)}"
+            check_alike(what, self, Tensor(values))
+            if values.shape != self.shape:
+                raise ShapeError(f"{what}: got shape {values.shape}, expected {self.shape}")
+            self.data[...] = values
+        self.updated()
+
+    def updated(self):
+        """To be called after `x.data[...] = array` and the like: older graphs become stale."""
+        self.node.version += 1
+
+    def _in_place(self, result: Tensor):
+        if is_recording():
+            raise RuntimeError(
+                f"a leaf of the graph{_named(self.node)} of shape {self.shape} can't be changed "
+                "in place while operations are recorded: for an update, do it under no_grad(); "
+                "for a new tensor, write x = x + y instead of x += y"
+            )
+        self.data = result
+        return self
+
+    def __iadd__(self, other):
+        return self._in_place(self + other)
+
+    def __isub__(self, other):
+        return self._in_place(self - other)
+
+    def __imul__(self, other):
+        return self._in_place(self * other)
+
+    def __itruediv__(self, other):
+        return self._in_place(self / other)
+
+    def __ipow__(self, other):
+        return self._in_place(self**other)
+
+    def __imatmul__(self, other):
+        return self._in_place(self @ other)
+
+    def __reduce__(self):
+        return type(self), (self.data.copy(), self.node.name)
+
+
 def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
     """A tensor of `values`: a number, a nested list, an array or a tensor.
 
@@ -336,7 +411,7 @@ def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
         raise TypeError(f"tensor: dtype {data.dtype} is not float32, float64, integer or bool")
     if requires_grad and data.dtype.kind != "f":
         raise TypeError(f"tensor: only floats have gradients, got dtype {data.dtype}")
-    return Tensor(data, Leaf(data.shape) if requires_grad else None)
+    return Variable(data) if requires_grad else Tensor(data)
 
 
 # --- Recording -----------------------------------------------------------------------------------
@@ -350,17 +425,17 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     once, as vjp(g, shared(g)). It may return a gradient of the broadcast shape: the engine sums
     it down to the input's. `view` says that the result may share the memory of its one input.
     """
-    if not _recording:
+    recording, frozen = _mode_now()
+    if not recording:
         return Tensor(data)
-    tracked, alive = [], False
-    for parent, vjp in edges:
-        node = parent.node
-        if node is not None:
-            if node.frozen:
-                vjp = None
-            else:
-                alive = True
-            tracked.append((node, vjp, node.version))
+    if frozen:
+        tracked, alive = _without_frozen(edges, frozen)
+    else:
+        tracked = alive = []
+        for parent, vjp in edges:
+            node = parent.node
+            if node is not None:
+                tracked.append((node, vjp, node.version))
     if view and tracked:  # also if frozen: whoever uses it must know when its memory changes
         return Tensor(data, View(data.shape, tracked))
     if not alive:
@@ -368,42 +443,61 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     return Tensor(data, Node(data.shape, tracked, data if keep else None, shared))
 
 
+def _without_frozen(edges, frozen) -> tuple[list, bool]:
+    """What a node keeps of its inputs, without the rules of frozen ones; and if any is left."""
+    tracked, alive = [], False
+    for parent, vjp in edges:
+        node = parent.node
+        if node is not None:
+            if type(node) is not Node and _root(node) in frozen:
+                vjp = None
+            else:
+                alive = True
+            tracked.append((node, vjp, node.version))
+    return tracked, alive
+
+
+def _root(node: Node) -> Node:
+    return node.root if isinstance(node, View) else node
+
+
 def is_recording() -> bool:
     """Whether operations are being recorded: no inside no_grad() and plain gradients."""
-    return _recording
+    return _mode_now()[0]
 
 
 @contextmanager
 def _record(on: bool):
-    global _recording
-    before, _recording = _recording, on
+    before = _mode_now()
+    _mode.set((on, before[1]))
     try:
         yield
     finally:
-        _recording = before
+        _mode.set(before)
 
 
 def no_grad():
-    """`with no_grad():` operations inside are not recorded."""
+    """`with no_grad():` operations inside, in this thread, are not recorded."""
     return _record(False)
 
 
 @contextmanager
 def frozen(*owners):
-    """`with frozen(D):` D's parameters count as constants for what is computed inside.
+    """`with frozen(D):` D's parameters count as constants for what this thread computes inside.
 
     Takes anything with a `parameters()` method, or iterables of leaf tensors. Gradients still
     flow through a frozen network to its input; its own filter gradients are never computed.
+    TypeError for what is no leaf.
     """
     leaves = [p.node for o in owners for p in (o.parameters() if hasattr(o, "parameters") else o)]
-    before = [leaf.frozen for leaf in leaves]
-    for leaf in leaves:
-        leaf.frozen = True
+    if not all(isinstance(leaf, Leaf) for leaf in leaves):
+        raise TypeError("frozen: got a tensor that is no leaf of the graph: detach() it instead")
+    before = _mode_now()
+    _mode.set((before[0], before[1].union(leaves)))
     try:
         yield
     finally:
-        for leaf, flag in zip(leaves, before, strict=True):
-            leaf.frozen = flag
+        _mode.set(before)
 
 
 # --- Differentiating -----------------------------------------------------------------------------
@@ -551,9 +645,10 @@ def operands(op: str, a, b) -> tuple[Tensor, Tensor]:
     if not isinstance(b, Tensor):
         b = _lift(b)
     x, y = a.data, b.data
-    if is_number(a) or is_number(b):
-        return a, b
-    if type(x) is not type(y) or x.dtype is not y.dtype:
+    kind = type(x)
+    if kind is not type(y) or kind is float or kind is int or x.dtype is not y.dtype:
+        if is_number(a) or is_number(b):
+            return a, b
         check_alike(op, a, b)
     if x.shape != y.shape:
         check_broadcast(op, x.shape, y.shape)

@@ -4,9 +4,11 @@ Everything runs on the fake device of `fake_cupy.py`, whose kernels are those of
 once more on a GPU where there is one (`-m cuda`).
 """
 
+import copy
 import importlib
 import json
 import re
+import threading
 from pathlib import Path
 
 import fake_cupy
@@ -42,7 +44,7 @@ from minigan.functional import (
     softmax,
     sqrt,
 )
-from minigan.tensor import ShapeError, grad, tensor
+from minigan.tensor import ShapeError, grad, no_grad, tensor
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -562,6 +564,68 @@ def test_a_captured_step_may_move_twice(cuda):
     assert captured.batches.step == 14 and captured.optimizers[0].t == 14
 
 
+class Overlapping(Game):
+    """G's first layers have a second optimiser, together with D's last; and G's weights a bound."""
+
+    def __init__(self, device, capture=False):
+        super().__init__(device, capture)
+        shared = [*self.D[-1:].parameters(), *self.G[:4].parameters()]
+        self.optimizers.append(optim.SGD(shared, 0.1, momentum=0.5))
+
+    def _step(self):
+        fake, third = super()._step(), self.optimizers[2]
+        third.step(grad(self.D(self.G(self.z)).mean(), third.parameters))
+        optim.clip_weights(self.G, 0.2)
+        return fake
+
+
+def test_captured_steps_of_overlapping_sets_are_the_eager_ones(cuda):
+    eager, captured = Overlapping(cuda), Overlapping(cuda, capture=True)
+    for _ in range(9):
+        eager.step()
+        captured.step()
+    for a, b in zip(captured.weights(), eager.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert [len(o.flat.pieces) for o in captured.optimizers] == [1, 1, 2]
+
+
+def test_what_is_set_between_captured_steps_has_its_effect(cuda):
+    """Rates and weights: the replayed step reads them where they were."""
+    game = Game(cuda, capture=True)
+    for _ in range(5):
+        game.step()
+    for optimizer in game.optimizers:
+        optimizer.lr = 0.0
+    parameters = [*game.G.parameters(), *game.D.parameters()]
+    with no_grad():
+        for p in parameters:
+            p *= 0.5
+    half = [cuda.to_numpy(p.data).copy() for p in parameters]
+    game.step()
+    for p, expected in zip(parameters, half, strict=True):
+        np.testing.assert_array_equal(cuda.to_numpy(p.data), expected)
+
+
+def test_a_copied_game_goes_on_by_itself(cuda):
+    game = Game(cuda)
+    for _ in range(3):
+        game.step()
+    again = copy.deepcopy((game.G, game.D, game.optimizers, game.average))
+    before = game.weights()
+    parts = game.G, game.D, game.optimizers, game.average
+    game.G, game.D, game.optimizers, game.average = again
+    game.batches.step = 0
+    game.step()
+    moved = game.weights()
+    game.G, game.D, game.optimizers, game.average = parts
+    for a, b in zip(game.weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    game.batches.step = 0
+    game.step()
+    for a, b in zip(game.weights(), moved, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_a_record_that_is_loaded_goes_on_with_a_captured_step(cuda):
     game = Game(cuda, capture=True)
     for _ in range(6):
@@ -642,7 +706,7 @@ def test_what_cannot_be_captured_is_named(cuda, step, operation):
         assert re.match(
             rf"test_cuda\.py, line {line}: {operation} can't be part", str(caught.value)
         )
-    assert cuda.captured is None
+    assert cuda.thread.captured is None
     assert (x + 1.0).numpy().tolist() == [2, 2, 2], "the device must be of use afterwards"
 
 
@@ -672,6 +736,48 @@ def test_a_step_whose_shapes_change_is_named(cuda):
     for _ in range(2):
         with pytest.raises(CaptureError, match="rectify of 3 elements, then rectify of 4 elements"):
             captured()
+
+
+def test_another_thread_asks_for_the_device_first(cuda):
+    """And what one thread records is none of the other's work."""
+    x = Tensor(cuda.asarray(np.ones((2, 3), np.float32)))
+    done = []
+
+    def sample(ask):
+        if ask:
+            get_backend("cuda")
+        try:
+            cuda.host(lambda: done.append("host work"))
+            done.append(relu(x).numpy().tolist())
+        except DeviceError as error:
+            done.append(str(error))
+
+    def step():
+        for ask in (False, True):
+            thread = threading.Thread(target=sample, args=(ask,))
+            thread.start()
+            thread.join()
+        return relu(x)
+
+    cuda.thread.captured = registered = Registered()
+    try:
+        step()
+    finally:
+        cuda.thread.captured = None
+    host, refused, again, values = done
+    assert host == again == "host work" and not registered.works
+    assert 'get_backend("cuda") in it first' in refused
+    assert values == np.ones((2, 3)).tolist()
+
+
+class Registered:
+    """In place of a step that is being recorded."""
+
+    def __init__(self):
+        self.works = []
+
+    def register(self, work):
+        self.works.append(work)
 
 
 def test_the_log_keeps_every_row_beyond_its_ring(cuda):

@@ -269,7 +269,7 @@ def test_the_classifier_trains_in_a_captured_step(example, cuda, monkeypatch):
 def test_one_seed_gives_one_classifier(example, monkeypatch):
     monkeypatch.setattr(example, "BATCH", 20)
     digits = data.drawn_digits(40, 0)
-    first, again, other = (train(example, cpu, digits, seed).flat().data for seed in (0, 0, 1))
+    first, again, other = (train(example, cpu, digits, seed).flat().values() for seed in (0, 0, 1))
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import weakref
+from collections import deque
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigan import functional as F
-from minigan import nn, remedies
+from minigan import nn, optim, remedies
 from minigan.backend import cpu
 from minigan.nn import FlatParameters, Parameter
 from minigan.tensor import ShapeError, StaleGraphError, Tensor, grad, no_grad, tensor
@@ -33,20 +34,7 @@ def rng(seed=0):
 
 def substitutable(net):
     """(f, shapes): f(x, *weights) is the net with given tensors in its parameters' places."""
-    places = [
-        (module, key)
-        for _, module in net.modules()
-        for key, value in vars(module).items()
-        if isinstance(value, Parameter)
-    ]
-    shapes = [getattr(module, key).shape for module, key in places]
-
-    def f(x, *weights):
-        for (module, key), weight in zip(places, weights, strict=True):
-            setattr(module, key, weight)
-        return net(x)
-
-    return f, shapes
+    return lambda x, *weights: net.at(weights)(x), [p.shape for p in net.parameters()]
 
 
 def bits(net):
@@ -634,7 +622,7 @@ def test_a_slice_shares_its_layers():
 
 
 def test_at_computes_with_other_weights():
-    """D.at(w) is the network that has w, and D itself again afterwards, also after an error."""
+    """D.at(w) is the network that has w, while D stays what it is."""
     rng = cpu.generator(0)
     D = nn.Sequential(
         nn.SpectralNorm(nn.Linear(3, 4, rng=rng), rng=rng), nn.Tanh(), nn.Linear(4, 1, rng=rng)
@@ -645,24 +633,22 @@ def test_at_computes_with_other_weights():
     parameters = D.parameters()
     weights = [tensor(p.data, requires_grad=True) for p in other.parameters()]
     D.eval(), other.eval()
-    with D.at(weights):
-        y = D(x)
+    before = D(x).numpy()
+    y = D.at(weights)(x)
     np.testing.assert_array_equal(y.numpy(), other(x).numpy())
+    np.testing.assert_array_equal(D(x).numpy(), before)
     assert all(a is b for a, b in zip(D.parameters(), parameters, strict=True))
     expected = grad(other(x).sum(), other.parameters())
     for mine, theirs in zip(grad(y.sum(), weights), expected, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
-    with pytest.raises(RuntimeError, match="on purpose"), D.at(weights):
-        raise RuntimeError("on purpose")
-    assert all(a is b for a, b in zip(D.parameters(), parameters, strict=True))
 
 
 def test_at_refuses_weights_that_do_not_fit():
     D = nn.Linear(3, 1, rng=cpu.generator(0))
     weights = D.parameters()
     for wrong in (weights[:1], weights[::-1]):
-        with pytest.raises(ValueError, match="at: got weights of shapes"), D.at(wrong):
-            pass
+        with pytest.raises(ValueError, match="at: got weights of shapes"):
+            D.at(wrong)
 
 
 class Block(nn.Module):
@@ -829,6 +815,167 @@ def test_a_module_without_forward_says_so():
         Half()(tensor(1.0))
 
 
+# --- Lists, tuples and dicts of layers -----------------------------------------------------------
+
+
+class Tower(nn.Module):
+    """Layers wherever people put them, most of them after the attribute was made."""
+
+    def __init__(self):
+        self.floors, self.pairs, self.heads = [], [[], []], {}
+        self.fixed = (nn.Linear(2, 2, rng=rng(8)), None, 3.0)
+        for k in range(2):
+            self.floors.append(nn.Linear(2, 2, rng=rng(k)))
+            self.pairs[k].append(nn.Linear(2, 2, rng=rng(2 + k), bias=False))
+        self.heads["real"] = nn.Sequential(nn.BatchNorm(2, rng=rng()), nn.Linear(2, 1, rng=rng(5)))
+        self.heads["scales"] = [Parameter(np.ones(2, np.float32))]
+        self.above = self  # a circle, as of a layer that knows its network
+
+    def forward(self, x):
+        for floor in (*self.floors, *self.pairs[0], *self.pairs[1], self.fixed[0]):
+            x = floor(x)
+        return self.heads["real"](x * self.heads["scales"][0])
+
+
+TOWER = [
+    *("floors.0.weight", "floors.0.bias", "floors.1.weight", "floors.1.bias"),
+    *("pairs.0.0.weight", "pairs.1.0.weight"),
+    *("heads.real.0.scale", "heads.real.0.shift", "heads.real.1.weight", "heads.real.1.bias"),
+    *("heads.scales.0", "fixed.0.weight", "fixed.0.bias"),
+]
+
+
+def test_layers_in_lists_and_dicts_are_trained_saved_copied_and_switched():
+    net, x = Tower(), tensor(fill((6, 2)).astype(np.float32))
+    assert list(net.named_parameters()) == TOWER
+    assert {id(p) for p in net.parameters()} == {id(p) for p in net.named_parameters().values()}
+    assert set(net.state()) - set(TOWER) == {
+        "heads.real.0.running_mean",
+        "heads.real.0.running_variance",
+    }
+    optimizer = optim.SGD(net, 0.1)
+    before, twin = bits(net), net.copy()
+    optimizer.step(grad((net(x) ** 2).sum(), optimizer.parameters))
+    moved = {key for key, value in bits(net).items() if value != before[key]}
+    assert moved >= set(TOWER) - {"heads.real.0.shift"}
+    assert bits(twin) == before and not net.eval().heads["real"][0].training
+    twin.load_state(net.state())
+    np.testing.assert_array_equal(twin.eval()(x).numpy(), net(x).numpy())
+    ahead = twin.at(net.parameters())
+    assert ahead.floors[0].weight is net.floors[0].weight and ahead.above is ahead
+    assert "(floors.1) Linear(2 -> 2)" in repr(net) and "(above) itself" in repr(net)
+
+
+def test_a_layer_in_two_places_is_trained_once_and_has_both_names():
+    net = Tower()
+    net.again = net.floors[1]
+    assert len(net.parameters()) == len(TOWER)
+    assert list(net.named_parameters())[-2:] == ["again.weight", "again.bias"]
+
+
+def test_two_parts_of_one_name_are_refused():
+    net = Tower()
+    net.heads = {1: nn.Linear(1, 1, rng=rng()), "1": nn.Linear(1, 1, rng=rng())}
+    for ask in (net.state, net.flat):
+        with pytest.raises(ValueError, match=r"called 'heads\.1\.weight'"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        (lambda: {nn.Linear(1, 1, rng=rng())}, "a set"),
+        (lambda: [deque([Parameter(np.ones(1, np.float32))])], "a deque"),
+        (lambda: [tensor([1.0], requires_grad=True)], "a Variable"),
+    ],
+)
+def test_what_would_be_neither_trained_nor_saved_is_named(part, what):
+    net = Tower()
+    net.late = part()
+    for ask in (net.state, net.flat):
+        with pytest.raises(TypeError, match=rf"late.*{what} would be neither trained nor saved"):
+            ask()
+
+
+# --- Attributes ----------------------------------------------------------------------------------
+
+
+SEVENS = np.full((2, 2), 7, np.float32)
+
+
+def multiply(net):
+    with no_grad():
+        net.weight *= 7.0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda net: setattr(net, "weight", tensor(SEVENS)),
+        lambda net: setattr(net, "weight", SEVENS),
+        lambda net: setattr(net, "weight", net.weight.detach() * 7.0),
+        lambda net: setattr(net.weight, "data", SEVENS),
+        lambda net: setattr(net.weight, "data", net.weight.data * np.float32(7)),
+        multiply,
+    ],
+)
+def test_values_assigned_to_a_parameter_are_written_into_it(write):
+    """After an optimiser was made, which then goes on from these values; here by 0.1 · 1."""
+    net, x = nn.Linear(2, 2, rng=rng()), tensor(np.ones((1, 2), np.float32))
+    p = net.weight
+    p.data[...] = 1
+    optimizer, old = optim.SGD(net, 0.1), net(x).sum()
+    write(net)
+    assert net.weight is p and net.parameters()[0] is p
+    np.testing.assert_array_equal(p.data, SEVENS)
+    with pytest.raises(StaleGraphError):
+        grad(old, [p])
+    optimizer.step(grad(net(x).sum(), optimizer.parameters))
+    np.testing.assert_allclose(p.data, SEVENS - 0.1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("write", "error", "said"),
+    [
+        (lambda net: setattr(net, "weight", np.ones(2, np.float32)), ShapeError, r"\(2,\), exp"),
+        (lambda net: setattr(net, "weight", np.ones((2, 2))), TypeError, "float32 and float64"),
+        (lambda net: setattr(net.weight, "data", [[1, 2], [3, 4]]), TypeError, "takes an array"),
+        (lambda net: setattr(net, "weight", net.weight * 0.5), TypeError, r"recorded: detach\(\)"),
+        (lambda net: net.weight.__imul__(0.5), RuntimeError, r"under no_grad\(\)"),
+    ],
+)
+def test_values_that_do_not_fit_a_parameter_change_nothing(write, error, said):
+    net = nn.Linear(2, 2, rng=rng())
+    before = bits(net)
+    with pytest.raises(error, match=said):
+        write(net)
+    assert bits(net) == before
+
+
+METHODS = [name for name, value in vars(nn.Module).items() if callable(value) and name[0] != "_"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_attribute_that_would_hide_a_method_is_refused(name):
+    net = Tower()
+    with pytest.raises(AttributeError, match=rf"Tower\.{name} .*take another name"):
+        setattr(net, name, nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("name", nn.Flatten(), AttributeError),
+        ("training", tensor([1.0]), AttributeError),
+        ("requires_grad", False, AttributeError),
+        ("late", tensor([1.0], requires_grad=True), TypeError),
+    ],
+)
+def test_an_attribute_that_would_have_no_effect_is_refused(name, value, error):
+    with pytest.raises(error, match=rf"Tower\.{name}"):
+        setattr(Tower(), name, value)
+
+
 # --- The flat array ------------------------------------------------------------------------------
 
 
@@ -839,49 +986,73 @@ def test_parameters_become_views_of_one_array(shapes):
     arrays = [fill(shape, "real", k).astype(np.float32) for k, shape in enumerate(shapes)]
     parameters = [Parameter(array.copy()) for array in arrays]
     flat = FlatParameters(parameters)
-    assert flat.data.tolist() == list(itertools.chain(*(a.ravel().tolist() for a in arrays)))
+    [(whole, memory)] = flat.pieces
+    assert (whole.start, whole.stop) == (0, flat.size) == (0, len(memory))
+    assert memory.tolist() == list(itertools.chain(*(a.ravel().tolist() for a in arrays)))
     assert all(p.shape == a.shape for p, a in zip(parameters, arrays, strict=True))
-    flat.data[...] = np.arange(flat.data.size)
+    memory[...] = np.arange(flat.size)
     written = [value for p in parameters for value in p.data.ravel().tolist()]
-    assert written == list(range(flat.data.size))
+    assert written == list(range(flat.size))
     parameters[-1].data[...] = -1
-    assert flat.data[-1] == -1
+    assert memory[-1] == flat.values()[-1] == -1
 
 
-def test_flat_is_made_once_and_names_the_parameters():
+def test_flat_moves_nothing_twice_and_names_the_parameters():
     net = Block(name="G")
     values = bits(net)
-    flat = net.flat()
-    assert net.flat() is flat
+    places = [id(p.data) for p in net.flat().parameters]
+    assert [id(p.data) for p in net.flat().parameters] == places
     assert bits(net) == values
     assert [p.node.name for p in net.parameters()] == [f"G.{name}" for name in NAMES]
-    assert flat.data.dtype == np.float32
+    assert net.flat().dtype == np.float32
 
 
-def test_a_parameter_belongs_to_one_flat_array():
-    net = Block(name="G")
-    flat = net.flat()
-    before = [p.data for p in net.parameters()]
-    with pytest.raises(ValueError, match=r"'G\.gain' of shape \(3,\) already stands"):
-        FlatParameters([Parameter(np.ones(2, np.float32)), net.gain])
-    net.extra = nn.Linear(1, 1, rng=rng())
-    with pytest.raises(ValueError, match=r"'G\.zeta\.weight' of shape \(2, 3\) already stands"):
-        net.flat()
-    assert [id(p.data) for p in flat.parameters] == [id(array) for array in before]
-    with pytest.raises(ValueError, match="no parameters"):
-        nn.ReLU().flat()
+def test_sets_of_parameters_may_overlap():
+    """Whatever sets there are, a vector's pieces are the parameters' own memory, in order."""
+    net, other = Block(name="G"), nn.Linear(2, 2, rng=rng())
+    head, *rest = net.parameters()
+    sets = [[head], rest, net.parameters(), [*other.parameters(), *rest[::-1]], [rest[1], head]]
+    flats = [FlatParameters(parameters) for parameters in sets]
+
+    def read(parameters):
+        return [value for p in parameters for value in p.data.ravel().tolist()]
+
+    for parameters, flat in zip(sets, flats, strict=True):
+        assert flat.values().tolist() == read(parameters)
+        vector = fill((flat.size,)).astype(np.float32)
+        for piece, memory in flat.pieces:
+            memory[...] = vector[piece]
+        assert read(parameters) == vector.tolist()
+    assert [len(flat.pieces) for flat in flats[:3]] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda p: [], ValueError, "no parameters"),
+        (lambda p: nn.ReLU().parameters(), ValueError, "no parameters"),
+        (lambda p: [p, tensor([1.0], requires_grad=True)], TypeError, "expected a Parameter"),
+        (lambda p: [p, Parameter(np.ones(2))], TypeError, "float32 and float64 differ"),
+    ],
+)
+def test_what_is_no_set_of_parameters(make, error, said):
+    p = Parameter(np.ones(3, np.float32), "w")
+    with pytest.raises(error, match=said):
+        FlatParameters(make(p))
+    assert p.home is None and p.dtype == np.float32
 
 
 def test_astype_lets_go_of_the_flat_array():
     net = trained(1)
-    old, values = net.flat(), {key: array.copy() for key, array in net.state().items()}
+    net.flat()
+    old, values = net.parameters()[0].home, {k: array.copy() for k, array in net.state().items()}
     y = net(tensor(fill((4, 2)).astype(np.float32)))
     values |= {key: net.state()[key] for key in BUFFERS}
     assert net.astype("float64") is net
     with pytest.raises(StaleGraphError, match=r"alpha\.1\.weight"):
         grad(y.sum(), [net.alpha[1].bias])
-    assert net.flat() is not old
-    assert net.flat().data.dtype == np.float64
+    assert net.flat().dtype == np.float64
+    assert net.parameters()[0].home is not old
     for key, array in net.state().items():
         assert array.dtype == np.float64
         np.testing.assert_array_equal(array, values[key])
@@ -990,19 +1161,41 @@ def test_sequential_takes_nothing_but_modules(wrong):
         nn.Sequential(nn.ReLU(), wrong)
 
 
-@pytest.mark.parametrize("wrap", [list, tuple, lambda layers: dict(enumerate(layers))])
-def test_layers_in_a_list_are_refused_as_they_would_not_be_trained(wrap):
-    class Tower(nn.Module):
-        def __init__(self):
-            self.floors = wrap([nn.Linear(2, 2, rng=rng())])
+class Conditional(nn.Module):
+    """Of z and y, of which a module may be given either by name; and of what is no tensor."""
 
-    with pytest.raises(TypeError, match=r"Tower\.floors.*would not be trained"):
-        Tower()
+    def forward(self, z, y=None, *, scale=1.0, extras=()):
+        total = z * scale if y is None else z * scale + y
+        for extra in extras:
+            total = total + extra
+        return total
 
 
-def test_a_network_wants_a_tensor():
-    with pytest.raises(TypeError, match="Linear: got a ndarray, expected a Tensor"):
-        nn.Linear(2, 2, rng=rng())(np.ones((1, 2), np.float32))
+def test_a_network_takes_several_inputs_by_position_and_by_name():
+    z, y = tensor([1.0, 2.0]), tensor([10.0, 20.0])
+    net = Conditional()
+    assert net(z).numpy().tolist() == [1, 2]
+    for result in (net(z, y), net(z, y=y), net(y=y, z=z)):
+        assert result.numpy().tolist() == [11, 22]
+    assert net(z, None, scale=np.float32(2), extras=[y, y]).numpy().tolist() == [22, 44]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda net, x, a: net(a), "got a ndarray, expected a Tensor"),
+        (lambda net, x, a: net([[1.0, 2.0]]), "got a list, expected a Tensor"),
+        (lambda net, x, a: net(3.0), "got a float, expected a Tensor"),
+        (lambda net, x, a: net(x, a), "got a ndarray for input 2, expected a Tensor"),
+        (lambda net, x, a: net(x, y=a), "got a ndarray for input y, expected a Tensor"),
+        (lambda net, x, a: net(x, extras=[x, a]), "got a list for input extras, expected a Ten"),
+        (lambda net, x, a: net((a, x)), "got a tuple, expected a Tensor"),
+    ],
+)
+def test_a_network_wants_tensors(call, said):
+    x = tensor([1.0, 2.0])
+    with pytest.raises(TypeError, match=f"Conditional: {said}"):
+        call(Conditional(), x, x.data)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,13 @@ an ε on the wrong side of a root would never be noticed from outside. So every 
 with the recursion of its paper, written below for one number in plain Python.
 """
 
+import copy
 import itertools
 import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +19,11 @@ from checks import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigan import nn, optim
+from minigan import checkpoint, losses, nn, optim
 from minigan.backend import cpu
 from minigan.nn import Parameter
 from minigan.optim import EMA, SGD, Adam, RMSprop
+from minigan.remedies import Unrolling
 from minigan.tensor import StaleGraphError, Tensor, grad, tensor
 
 
@@ -138,7 +144,7 @@ def test_blocks_do_not_matter(name, monkeypatch):
         opt = optimiser(mine, 0.1, **options)
         for step in range(3):
             opt.step([tensor(fill(p.shape, seed=step).astype(np.float32)) for p in mine])
-        return opt.flat.data.tobytes(), [getattr(opt, m).tobytes() for m in opt.moments]
+        return opt.flat.values().tobytes(), [getattr(opt, m).tobytes() for m in opt.moments]
 
     for size in (1, 7 - 6, 8 - 6, 14 - 6, 15 - 6, 40):
         assert run(size, 7) == run(size, 10**6) == run(size, 1)
@@ -150,7 +156,7 @@ def test_float32_stays_float32(name):
     mine = parameters([1.0, 2.0], dtype="float32")
     opt = optimiser(mine, optim.cosine(0.1, 5), **options)
     opt.step([tensor([1.0, -1.0])])
-    assert mine[0].dtype == opt.flat.data.dtype == np.float32
+    assert mine[0].dtype == opt.flat.dtype == np.float32
     assert {getattr(opt, m).dtype for m in opt.moments} == {np.dtype("float32")}
 
 
@@ -246,6 +252,8 @@ def test_wrong_gradients_change_nothing():
         opt.step([*good, good[0]])
     with pytest.raises(ValueError, match=r"'G\.2\.bias' has shape \(1, 1\), not \(1,\)"):
         opt.step([*good[:-1], tensor(np.ones((1, 1), np.float32))])
+    with pytest.raises(TypeError, match=r"'G\.0\.bias' is NoneType, expected a Tensor"):
+        opt.step([good[0], None, *good[2:]])
     assert (bits(net), opt.t, opt.m.tobytes(), opt.v.tobytes()) == before
 
 
@@ -272,35 +280,42 @@ def test_a_step_makes_older_graphs_stale():
         grad(y, opt.parameters)
 
 
-def test_two_optimisers_for_one_parameter():
-    net = network(name="G")
-    Adam(net, 0.1)
-    with pytest.raises(ValueError, match=r"'G\.0\.weight' of shape \(3, 4\) already stands"):
-        SGD(net.parameters()[:1], 0.1)
-
-
 @pytest.mark.parametrize("again", [lambda net: net, lambda net: net.parameters()])
 def test_a_second_optimiser_for_the_same_network_moves_it_too(again):
-    """A new rate, or another optimiser to finish with: the flat array is the first one's."""
+    """A new rate, or another optimiser to finish with."""
     net = network()
     first, second = Adam(net, 0.1), SGD(again(net), 0.1)
-    assert second.flat is first.flat
+    assert len(second.flat.pieces) == len(first.flat.pieces) == 1
     before = {key: p.numpy().copy() for key, p in net.named_parameters().items()}
     second.step([tensor(np.ones(p.shape, np.float32)) for p in second.parameters])
     for key, p in net.named_parameters().items():
         np.testing.assert_allclose(p.numpy(), before[key] - 0.1, rtol=1e-6)
 
 
-def test_an_optimiser_whose_network_was_converted_does_not_pretend():
-    """After astype the parameters are other arrays: a step that moves none must say so."""
+def test_what_was_made_before_a_network_was_converted_does_not_pretend():
+    """After astype the parameters are other arrays: what would move none of them must say so."""
     net = network()
-    opt = SGD(net, 0.1)
+    opt, average = SGD(net, 0.1), EMA(net)
     net.astype("float64")
     before = bits(net)
     gradients = [tensor(np.ones(p.shape)) for p in net.parameters()]
-    with pytest.raises((ValueError, RuntimeError)):
+    with pytest.raises(RuntimeError, match=r"step: parameters have been converted by .astype\(\)"):
         opt.step(gradients)
-    assert bits(net) == before
+    with pytest.raises(RuntimeError, match=r"average: parameters have been converted"):
+        average.update()
+    x = tensor(np.ones((2, 3)))
+    unrolling = Unrolling(net, opt, losses.Wasserstein(), steps=1)
+    with pytest.raises(RuntimeError, match="Unrolling: parameters have been converted"):
+        unrolling.weights(x, x)
+    assert bits(net) == before and average.t == 0
+
+
+def test_an_average_of_layers_that_were_replaced_does_not_pretend():
+    net = network()
+    average = EMA(net)
+    setattr(net, "2", nn.Linear(4, 1, rng=cpu.generator(7)))
+    with pytest.raises(RuntimeError, match=r"average: .*replaced, since this was made"):
+        average.update()
 
 
 @pytest.mark.parametrize("lr", [0, -1e-3, math.inf, math.nan])
@@ -336,6 +351,150 @@ def test_a_refused_optimiser_takes_nothing_over():
         with pytest.raises(ValueError, match="expected"):
             wrong()
     SGD(mine, 0.1)
+
+
+# --- Sets that overlap ---------------------------------------------------------------------------
+
+
+class Halves:
+    """A network whose halves have an optimiser each, and which has a bound and an average."""
+
+    def __init__(self, order):
+        self.net = network()
+        make = {
+            "body": lambda: Adam(self.net[:2], 0.05),
+            "head": lambda: SGD(self.net[2:], 0.1, momentum=0.5),
+            "average": lambda: EMA(self.net, 0.9),
+        }
+        made = {name: make[name]() for name in order}
+        self.body, self.head, self.average = (made[name] for name in make)
+        self.parts = {**made, "net": self.net}
+
+    def step(self, k):
+        x = tensor(fill((6, 3), seed=k).astype(np.float32))
+        gradients = grad((self.net(x) ** 2).mean(), self.net.parameters())
+        self.body.step(gradients[:4])
+        self.head.step(gradients[4:])
+        optim.clip_weights(self.net, 0.4)
+        self.average.update()
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["body", "head", "average"])])
+def test_sets_of_parameters_may_overlap(order, tmp_path):
+    """Against the same recursions on a network of which nothing overlaps; and resumed."""
+    game, twin = Halves(order), network()
+    body, head = Adam(twin[:2], 0.05), SGD(twin[2:], 0.1, momentum=0.5)
+    averages = {key: array.astype(float) for key, array in twin.state().items()}
+    for t in range(1, 6):
+        game.step(t)
+        x = tensor(fill((6, 3), seed=t).astype(np.float32))
+        gradients = grad((twin(x) ** 2).mean(), twin.parameters())
+        body.step(gradients[:4])
+        head.step(gradients[4:])
+        b = min(0.9, (1 + t) / (10 + t))
+        for p in twin.parameters():
+            np.clip(p.data, -0.4, 0.4, out=p.data)
+            p.updated()
+        for key, array in twin.state().items():
+            averages[key] = b * averages[key] + (1 - b) * array
+        if t == 3:
+            checkpoint.save(tmp_path / "c", game.parts)
+    assert bits(game.net) == bits(twin)
+    for key, array in game.average.network.state().items():
+        np.testing.assert_allclose(array, averages[key], rtol=1e-5, atol=1e-6)
+
+    resumed = Halves(order[::-1])
+    checkpoint.load(tmp_path / "c", resumed.parts)
+    resumed.step(4), resumed.step(5)
+    assert bits(resumed.net) == bits(game.net)
+    assert bits(resumed.average.network) == bits(game.average.network)
+
+
+@pytest.mark.parametrize("first", ["own", "joint"])
+def test_one_optimiser_for_two_networks_of_which_one_has_its_own(first):
+    """As InfoGAN's, of G and Q. Each moves all of its own, by plain descent with known steps."""
+    G, Q = network(1), network(2)
+    make = {"own": lambda: SGD(G, 0.1), "joint": lambda: SGD([*Q.parameters(), *G.parameters()], 1)}
+    made = {name: make[name]() for name in sorted(make, key=lambda name: name != first)}
+    before = {id(p): p.numpy().copy() for p in [*G.parameters(), *Q.parameters()]}
+    for optimizer in made.values():
+        optimizer.step([tensor(np.ones(p.shape, np.float32)) for p in optimizer.parameters])
+    for net, moved in ((G, 1.1), (Q, 1.0)):
+        for p in net.parameters():
+            np.testing.assert_allclose(p.numpy(), before[id(p)] - moved, rtol=1e-5, atol=1e-6)
+
+
+# --- Copies and pickles --------------------------------------------------------------------------
+
+
+def trained(parts, steps):
+    net, opt, average = parts
+    for k in range(steps):
+        x = tensor(fill((6, 3), seed=k).astype(np.float32))
+        opt.step(grad((net(x) ** 2).mean(), opt.parameters))
+        average.update()
+    return parts
+
+
+def run(optimiser=Adam, lr=0.05):
+    """A network that owns a generator, its optimiser and its average, in the middle of a run."""
+    net = network()
+    net.noise = nn.Dropout(0.1, rng=cpu.generator(3))
+    return trained((net, optimiser(net, lr), EMA(net, 0.9)), 3)
+
+
+def everything(parts):
+    net, opt, average = parts
+    moments = [getattr(opt, name).tobytes() for name in opt.moments]
+    return bits(net), bits(average.network), moments, opt.t, average.t
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        lambda parts: pickle.loads(pickle.dumps(parts)),
+        lambda parts: pickle.loads(pickle.dumps(parts[::-1]))[::-1],
+    ],
+    ids=["deepcopy", "pickle", "pickle, network last"],
+)
+@pytest.mark.parametrize("lr", [0.05, optim.linear_decay(0.05, 9), optim.cosine(0.05, 9)])
+@pytest.mark.parametrize("optimiser", [SGD, RMSprop, Adam])
+def test_a_copy_of_a_run_goes_on_as_the_run_does(optimiser, lr, copied):
+    """Network, optimiser and average together; the copy moves nothing of the original's."""
+    parts = run(optimiser, lr)
+    twin, before = copied(parts), everything(parts)
+    assert everything(twin) == before
+    after = everything(trained(twin, 3))
+    assert after != before == everything(parts)
+    assert everything(trained(parts, 3)) == after
+
+
+def test_a_run_goes_on_in_a_process_that_has_just_started():
+    """As multiprocessing does it; there, serial numbers of nodes begin anew."""
+    program = (
+        "import pickle, sys; sys.path.insert(0, sys.argv[1]); import test_optim;"
+        "parts = test_optim.trained(pickle.load(sys.stdin.buffer), 3);"
+        "print(parts[0].noise.rng.backend is test_optim.cpu, file=sys.stderr);"
+        "sys.stdout.buffer.write(pickle.dumps(parts))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        input=pickle.dumps(run()),
+        capture_output=True,
+        check=True,
+    )
+    assert everything(pickle.loads(done.stdout)) == everything(trained(run(), 3))
+    assert done.stderr == b"True\n"
+
+
+def test_a_tensor_with_a_graph_is_neither_copied_nor_pickled():
+    y = tensor([1.0], requires_grad=True) * 2.0
+    for make in (copy.deepcopy, copy.copy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"detach\(\) it first"):
+            make(y)
+    twin = pickle.loads(pickle.dumps(y.detach()))
+    assert twin.numpy().tolist() == [2.0] and not twin.requires_grad
 
 
 # --- Schedules -----------------------------------------------------------------------------------
@@ -399,6 +558,23 @@ def test_a_step_uses_its_own_rate():
     assert a.data[0] == pytest.approx(-0.111)
     assert b.data[0] == -5.0
     assert (first.t, second.t) == (3, 1)
+
+
+def test_a_rate_can_be_changed_while_training():
+    """θ after steps along a gradient of 1, at the rates that were set."""
+    (p,) = parameters([0.0])
+    opt, one = SGD([p], 0.1), tensor(np.ones(1))
+    assert opt.lr == 0.1
+    for lr, expected in ((0.1, -0.1), (0.0, -0.1), (0.5, -0.6), (lambda t: float(t), -4.6)):
+        opt.lr = lr
+        opt.step([one])
+        assert p.data[0] == pytest.approx(expected)
+    assert opt.lr == 5.0
+    for wrong in (-0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="lr is"):
+            opt.lr = wrong
+    with pytest.raises(AttributeError):
+        opt.parameters = []
 
 
 # --- Constraints ---------------------------------------------------------------------------------
@@ -522,6 +698,30 @@ def test_average_continues_bit_for_bit():
     resumed.update()
     assert bits(resumed.network) == bits(ema.network)
     assert resumed.t == ema.t == 4
+
+
+def test_a_layer_in_two_places_is_averaged_once():
+    net = nn.Sequential(nn.BatchNorm(2, rng=cpu.generator(0)))
+    net.again = net[0]
+    average = EMA(net, 0.5, warm_up=2)
+    net[0].running_mean[...] = 8
+    average.update()
+    assert average.network[0].running_mean.tolist() == [4, 4]
+
+
+def test_a_parameter_may_have_the_name_of_the_step_count(tmp_path):
+    class Tempered(nn.Module):
+        def __init__(self):
+            self.t = Parameter(np.full(1, 3.0, np.float32))
+
+    net = Tempered()
+    average = EMA(net)
+    average.update()
+    checkpoint.save(tmp_path / "c", {"average": average})
+    resumed = EMA(net)
+    resumed.network.t.data[...] = 0
+    checkpoint.load(tmp_path / "c", {"average": resumed})
+    assert resumed.t == 1 and resumed.network.t.item() == 3.0
 
 
 def test_an_average_that_does_not_fit_changes_nothing():

@@ -46,8 +46,7 @@ def test_minibatch_discrimination_is_its_definition():
     layer = remedies.MinibatchDiscrimination(3, 2, 4, rng=cpu.generator(0)).astype("float64")
 
     def f(x, weight):
-        with layer.at([weight]):
-            return layer(x)
+        return layer.at([weight])(x)
 
     x, weight = fill((5, 3)), 0.5 * fill((3, 2, 4), seed=1)
     check_values(f, closeness_by_loops, x, weight)
@@ -160,8 +159,8 @@ class Linear1D:
     def unrolled(self, objective, steps):
         """w after the steps, and the gradient of J(G) in the fakes."""
         unrolling = remedies.Unrolling(self.D, self.optimizer, objective, steps=steps)
-        with self.D.at(weights := unrolling.weights(self.real, self.fake)):
-            loss = objective.generator(self.D(self.fake))
+        weights = unrolling.weights(self.real, self.fake)
+        loss = objective.generator(self.D.at(weights)(self.fake))
         return weights[0].item(), grad(loss, [self.fake])[0].numpy()
 
 
@@ -256,8 +255,8 @@ def test_the_gradient_through_unrolled_steps_is_that_of_differences(name, penali
     unrolling = game.unrolling(2, penalty=losses.r1_penalty(weight=0.1) if penalised else None)
 
     def loss(fake):
-        with game.D.at(unrolling.weights(game.real, fake)):
-            return game.objective.generator(game.D(fake))
+        ahead = game.D.at(unrolling.weights(game.real, fake))
+        return game.objective.generator(ahead(fake))
 
     check_gradients(loss, game.fake.numpy(), order=1, rtol=1e-5)
 
@@ -357,8 +356,8 @@ def test_an_unrolled_graph_outlives_a_step_of_d():
     game, gradients = Game(OPTIMIZERS["momentum"]), []
     for moves in (False, True):
         fake = tensor(game.fake.numpy().copy(), requires_grad=True)
-        with game.D.at(game.unrolling(2).weights(game.real, fake)):
-            loss = game.objective.generator(game.D(fake))
+        ahead = game.D.at(game.unrolling(2).weights(game.real, fake))
+        loss = game.objective.generator(ahead(fake))
         if moves:
             discriminator_step(game.D, game.optimizer, game.objective, game.real, game.fake)
         gradients.append(grad(loss, [fake])[0].numpy())
@@ -370,8 +369,8 @@ def test_unrolling_passes_real_samples_to_a_relative_objective():
     game.objective = losses.RelativisticAverage()
     mover = optim.SGD(game.G, 1.0)
     fake = game.G(game.z)
-    with game.D.at(game.unrolling(1).weights(game.real, fake)):
-        loss = game.objective.generator(game.D(fake), game.D(game.real))
+    ahead = game.D.at(game.unrolling(1).weights(game.real, fake))
+    loss = game.objective.generator(ahead(fake), ahead(game.real))
     report = game.unrolling(1).generator_step(mover, game.real, game.G(game.z))
     assert report.loss.item() == pytest.approx(loss.item(), rel=1e-12)
 

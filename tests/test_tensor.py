@@ -5,7 +5,12 @@ a worse network. So each operation is held against NumPy for its values and agai
 for its gradients of first and second order, and the graph against what its docstrings promise.
 """
 
+import asyncio
+import contextlib
 import itertools
+import operator
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -761,6 +766,147 @@ def test_frozen_nests_and_survives_exceptions():
             raise KeyError
         assert recorded() == (False, True)
     assert recorded() == (True, True)
+
+
+def test_what_is_no_leaf_cannot_be_frozen():
+    with (
+        pytest.raises(TypeError, match="frozen: got a tensor that is no leaf"),
+        frozen([leaf() * 2]),
+    ):
+        pass
+
+
+# --- Threads -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def elsewhere(manager):
+    """`with elsewhere(m):` another thread is inside `with m:` meanwhile."""
+    inside, over = threading.Event(), threading.Event()
+
+    def hold():
+        with manager:
+            inside.set()
+            over.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(60)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_recording_belongs_to_the_thread():
+    """d/dx (x w + x³) = w + 3 x² = 15 at x = 2, w = 3, whatever others do meanwhile."""
+    x, w = tensor(2.0, requires_grad=True), tensor(3.0, requires_grad=True)
+    a = x * w
+    with elsewhere(no_grad()):
+        b = x * x * x
+    assert grad(a + b, [x])[0].item() == 15
+
+    with no_grad():  # and the other way round: here off, there on
+        results = []
+        thread = threading.Thread(target=lambda: results.extend(grad(x * x * x, [x])))
+        thread.start()
+        thread.join()
+        assert not (x * w).requires_grad
+    assert results[0].item() == 12
+
+
+def test_exits_that_overlap_leave_recording_on():
+    with contextlib.ExitStack() as stack, elsewhere(no_grad()):
+        stack.enter_context(no_grad())
+    assert is_recording()
+
+
+def test_frozen_belongs_to_the_thread():
+    w = leaf((3,))
+    with elsewhere(frozen([w])):
+        assert grad((w * w).sum(), [w])[0].numpy().tolist() == (2 * w.data).tolist()
+    with frozen([w]), elsewhere(contextlib.nullcontext()):
+        assert not (w * w).requires_grad
+
+
+def test_tasks_of_one_thread_do_not_share_it_either():
+    async def sample():
+        with no_grad():
+            await asyncio.sleep(0)
+            return is_recording()
+
+    async def train():
+        await asyncio.sleep(0)
+        return is_recording()
+
+    async def both():
+        return await asyncio.gather(sample(), train(), sample())
+
+    assert asyncio.run(both()) == [False, True, False]
+
+
+def test_two_threads_train_two_networks():
+    """Each comes to the same weights as when it is alone."""
+
+    def train(seed):
+        w = tensor(fill((4, 3), seed=seed), requires_grad=True)
+        for step in range(150):
+            x = tensor(fill((5, 4), seed=step))
+            with frozen([w]):
+                (x @ w).sum()
+            (g,) = grad(((x @ w) ** 2).mean(), [w])
+            with no_grad():
+                w -= 0.01 * g
+        return w.data.tobytes()
+
+    alone = [train(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(train, (1, 2))) == alone
+
+
+# --- Leaves keep their place ---------------------------------------------------------------------
+
+
+def test_new_values_of_a_leaf_make_older_graphs_stale():
+    """And are what later ones see: d/dx x² = 2 x."""
+    x = tensor([1.0, 2.0], requires_grad=True)
+    memory = x.data
+    for write in ("data", "in place"):
+        y = (x * x).sum()
+        if write == "data":
+            x.data = np.array([3.0, 4.0], np.float32)
+        else:
+            with no_grad():
+                x -= tensor([1.0, 1.0])
+        with pytest.raises(StaleGraphError):
+            grad(y, [x])
+        assert x.data is memory
+        assert grad((x * x).sum(), [x])[0].numpy().tolist() == (2 * memory).tolist()
+    assert memory.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "result"),
+    [
+        (operator.iadd, [3.0, 6.0]),
+        (operator.isub, [-1.0, -2.0]),
+        (operator.imul, [2.0, 8.0]),
+        (operator.itruediv, [0.5, 0.5]),
+        (operator.ipow, [1.0, 16.0]),
+    ],
+)
+def test_an_operation_in_place_is_an_update_or_an_error(change, result):
+    x, y = tensor([1.0, 2.0], requires_grad=True), tensor([2.0, 4.0])
+    with pytest.raises(RuntimeError, match=r"under no_grad\(\)"):
+        change(x, y)
+    assert x.data.tolist() == [1, 2]
+    with no_grad():
+        assert change(x, y) is x
+    assert x.data.tolist() == result
+    z = x * 1.0  # a result may be replaced by another, as ever
+    z = change(z, y)
+    assert z.requires_grad
 
 
 # --- Stale graphs --------------------------------------------------------------------------------

@@ -41,8 +41,12 @@ def backend_of(array) -> Backend:
 
 
 def get_backend(name: str) -> Backend:
-    """The backend called `name`. DeviceError says what is missing; there is no fallback."""
+    """The backend called `name`, ready for this thread.
+
+    DeviceError says what is missing; there is no fallback.
+    """
     if name in _BACKENDS:
+        _BACKENDS[name].enter()
         return _BACKENDS[name]
     if name != "cuda":
         raise DeviceError(f"unknown device {name!r}: the devices are 'cpu' and 'cuda'")

@@ -158,8 +158,14 @@ class Backend:
     def __repr__(self):
         return f"<minigan backend {self.name}>"
 
-    def __deepcopy__(self, memo):
-        return self  # a device is not copied with the generators that live on it
+    def __reduce__(self):
+        """A device is not copied with what lives on it, nor pickled: it is asked for by name."""
+        from minigan.backend import get_backend
+
+        return get_backend, (self.name,)
+
+    def enter(self):
+        """Makes the device ready for the thread that calls; `get_backend` does."""
 
     def asarray(self, values, dtype=None):
         """`values` (a host array, a nested list, a number) as an array on this device."""

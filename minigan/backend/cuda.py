@@ -6,8 +6,8 @@ kernel makes out of a counter, matrix products that can be recorded, and `captur
 whole training step once and replays it without Python.
 
 All work goes to one stream, which is made the current one, so that whatever is done in order here
-is done in order there. CuPy's current stream belongs to a thread: open the device in the thread
-that computes.
+is done in order there. CuPy's current stream belongs to a thread: each thread that computes asks
+for the device by `get_backend("cuda")` first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import functools
 import gc
 import itertools
 import math
+import threading
 import traceback
 from pathlib import Path
 from typing import ClassVar
@@ -121,6 +122,14 @@ def _compiled(cupy, real):
 # --- What the CPU has too ------------------------------------------------------------------------
 
 
+class ThreadState(threading.local):
+    """What the device remembers for each thread by itself."""
+
+    entered = False  # whether the stream is this thread's current one
+    captured = None  # the Captured whose recording is under way
+    watched = None  # a list of what is launched, while somebody compares
+
+
 class CudaBackend(Backend):
     """One GPU. `precision` is "float32", or "tf32": products of inputs rounded to 10 bits, faster.
 
@@ -133,15 +142,19 @@ class CudaBackend(Backend):
 
     def __init__(self, cupy, products):
         self.xp = self.cupy = cupy
-        self.captured = None  # the Captured whose recording is under way
+        self.thread = ThreadState()
         self._constants = {}
-        self.watched = None  # a list of what is launched, while somebody compares
         self._pool = cupy.cuda.MemoryPool()
         cupy.cuda.set_allocator(functools.partial(self._allocate, self._pool))
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self.stream.use()
+        self.enter()
         self.workspace = cupy.empty(WORKSPACE, "uint8")
         self._products = products(self)
+
+    def enter(self):
+        if not self.thread.entered:
+            self.stream.use()
+            self.thread.entered = True
 
     def constant(self, values, dtype="float32"):
         table = np.asarray(values, dtype)
@@ -198,8 +211,8 @@ class CudaBackend(Backend):
 
     def gemm(self, a, b, out):
         """out = a b, for matrices without gaps in memory."""
-        if self.watched is not None:
-            self.watched.append(f"a product of {a.shape} and {b.shape}")
+        if self.thread.watched is not None:
+            self.thread.watched.append(f"a product of {a.shape} and {b.shape}")
         self._products.gemm(a, b, out, tf32=self.precision == "tf32")
 
     # --- Memory ---
@@ -208,7 +221,7 @@ class CudaBackend(Backend):
         out_of_memory = self.cupy.cuda.memory.OutOfMemoryError
         with contextlib.suppress(out_of_memory):
             return pool.malloc(size)
-        if self.captured is None:
+        if self.thread.captured is None:
             self._pool.free_all_blocks()  # a pool that is full gives back only its own
         try:
             return pool.malloc(size)
@@ -241,8 +254,13 @@ class CudaBackend(Backend):
 
         Python integers are passed as 64-bit; NumPy scalars as what they are.
         """
-        if self.watched is not None:
-            self.watched.append(f"{name} of {work:,} elements")
+        if not self.thread.entered:
+            raise DeviceError(
+                f"{name}: this thread has not asked for the device, so it would not wait for the "
+                'others: call get_backend("cuda") in it first'
+            )
+        if self.thread.watched is not None:
+            self.thread.watched.append(f"{name} of {work:,} elements")
         if work == 0:
             return
         kinds = {a.dtype for a in arguments if isinstance(a, self.cupy.ndarray)}
@@ -375,10 +393,10 @@ class CudaBackend(Backend):
         return Captured(self, step)
 
     def host(self, work):
-        if self.captured is None:
+        if self.thread.captured is None:
             work()
         else:
-            self.captured.register(work)
+            self.thread.captured.register(work)
 
     def live(self) -> DeviceLive:
         return DeviceLive(self)
@@ -434,7 +452,7 @@ class DeviceLive(Live):
     def array(self, dtype):
         """The numbers as an array of `dtype`, the same memory at every call."""
         if dtype.name not in self._arrays:
-            if self._backend.captured is not None:  # each replay would reset the numbers
+            if self._backend.thread.captured is not None:  # each replay would reset the numbers
                 raise CaptureError(f"{dtype.name} numbers are first asked for in a captured step")
             self._arrays[dtype.name] = self._backend.cupy.zeros(self.MOST, dtype)
             self._write(self._arrays[dtype.name])
@@ -597,12 +615,12 @@ class Captured:
     def _warm_up(self):
         """The step as it stands; CaptureError if the last two times it launched other kernels."""
         self._calls += 1
-        self.backend.watched = seen = []
+        self.backend.thread.watched = seen = []
         try:
             with self._own_memory():
                 result = self.step()
         finally:
-            self.backend.watched = None
+            self.backend.thread.watched = None
         if self._calls == self.WARM_UP and seen != self._seen:
             pairs = itertools.zip_longest(self._seen, seen, fillvalue="nothing")
             before, now = next((a, b) for a, b in pairs if a != b)
@@ -621,7 +639,7 @@ class Captured:
     def _record(self):
         backend = self.backend
         with self._own_memory(), _no_collector():
-            backend.captured = self
+            backend.thread.captured = self
             try:
                 self._begin()
                 self._result = self.step()
@@ -635,7 +653,7 @@ class Captured:
                 self._error = CaptureError(_explained(error))
                 raise self._error from error
             finally:
-                backend.captured = None
+                backend.thread.captured = None
 
     def register(self, work):
         """Host work, met while recording."""
