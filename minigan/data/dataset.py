@@ -12,6 +12,7 @@ import numpy as np
 
 from minigan.backend import Backend, backend_of, cpu
 from minigan.data.idx import DataError
+from minigan.tensor import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +83,14 @@ class Batches:
     same size. `step` is what `next()` will draw; set it to go on from there.
 
     data      a `Dataset`, or its uint8 images (n, h, w, c)
-    size      images in a batch; ValueError unless 1 ≤ size ≤ n
+    size      images in a batch, an int; ValueError unless 1 ≤ size ≤ n
     seed      an int ≥ 0
     backend   the device to keep the images on; they are sent there once, as bytes
     """
 
     def __init__(self, data, size: int, seed: int, backend: Backend = cpu):
         dataset = data if isinstance(data, Dataset) else Dataset("images", data)
+        size = whole_number("batch size", size)
         if not 1 <= size <= len(dataset):
             raise ValueError(f"batch size {size}: wanted 1 to {len(dataset)}, the images there are")
         self.size, self.seed, self.backend = size, seed, backend

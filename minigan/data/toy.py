@@ -11,6 +11,7 @@ computed about it (`pdf`, `cdf` …) is for plots and metrics: float64, on the h
 from __future__ import annotations
 
 import math
+import numbers
 from statistics import NormalDist
 
 import numpy as np
@@ -225,9 +226,9 @@ def _positive(what: str, value) -> float:
 
 
 def _count(what: str, value) -> int:
-    if not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{what}: got {value!r}, wanted an int ≥ 1")
-    return value
+    return int(value)
 
 
 def _distribution(what: str, values) -> list[float]:

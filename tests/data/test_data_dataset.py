@@ -102,6 +102,10 @@ def test_mistakes_with_batches():
     for size in (0, -1, 6):
         with pytest.raises(ValueError, match=f"batch size {size}: wanted 1 to 5"):
             Batches(data, size, 0)
+    assert Batches(data, np.int64(2), 0).at(0).shape[0] == 2
+    for size in (2.0, True):
+        with pytest.raises(TypeError, match=f"batch size is {size}, expected an integer"):
+            Batches(data, size, 0)
     with pytest.raises(ValueError, match="steps count from 0"):
         Batches(data, 2, 0).at(-1)
     with pytest.raises(ValueError, match="no labels"):

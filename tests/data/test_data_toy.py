@@ -189,6 +189,7 @@ def test_widths_must_be_positive(bad):
         (lambda: GaussianMixture1D([], []), "got 0 means"),
         (lambda: Ring(modes=0), "modes: got 0"),
         (lambda: Ring(modes=2.5), "modes: got 2.5"),
+        (lambda: Ring(modes=True), "modes: got True"),
         (lambda: Grid(side=0), "side: got 0"),
         (lambda: GaussianModes([], 1), r"wanted \(k, 2\)"),
         (lambda: GaussianModes([[1, 2, 3]], 1), r"wanted \(k, 2\)"),
