@@ -139,7 +139,7 @@ def main(argv=None):
         return 1
     if done < steps:
         print("interrupted and saved: go on with --resume")
-        return 130
+        return interrupted.status
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
     run.finish(done, len(batches))

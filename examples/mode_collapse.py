@@ -354,7 +354,7 @@ def main(argv=None):
         kept.save(done)
     if done < args.steps:
         print("interrupted and saved: go on with --resume")
-    return 130 if done < args.steps else 0
+    return interrupted.status
 
 
 def summary(found: metrics.Modes) -> str:
@@ -514,7 +514,7 @@ def table(argv):
     print(f"{kept} of {len(runs)} runs, kept in {results.path}; picture: {file}")
     if interrupted:
         print("interrupted: the same command goes on")
-    return 130 if interrupted else 0
+    return interrupted.status
 
 
 class Results:

@@ -420,7 +420,7 @@ def on_images(args, backend) -> int:
     )
     if interrupted and done < args.steps:
         print("interrupted and saved: go on with --resume")
-    return 1 if not healthy else 130 if done < args.steps else 0
+    return 1 if not healthy else interrupted.status
 
 
 class Run:

@@ -22,13 +22,23 @@ def linear_decay(lr, steps, *, start=0.5):
     """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
     _check_steps("linear_decay", steps)
     begin = start * steps
-    return lambda t: lr * min(1.0, max(0.0, (steps - (t - 1)) / max(steps - begin, 1.0)))
+    return _ending(
+        steps, lambda t: lr * min(1.0, max(0.0, (steps - (t - 1)) / max(steps - begin, 1.0)))
+    )
 
 
 def cosine(lr, steps):
     """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
     _check_steps("cosine", steps)
-    return lambda t: 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
+    return _ending(
+        steps, lambda t: 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
+    )
+
+
+def _ending(steps, rate):
+    """The schedule `rate`, which tells an optimiser that it is 0 after so many steps."""
+    rate.steps = steps
+    return rate
 
 
 def _check_steps(schedule, steps):
@@ -43,7 +53,8 @@ class Optimizer:
     """What all optimisers share: the flat parameters, the step count and the way of a step.
 
     network: a Module, or a list of Parameters.
-    lr:      a number, or a schedule: a function of the step t = 1, 2, …
+    lr:      a number, or a schedule: a function of the step t = 1, 2, …, which are this optimiser's
+             own: where D takes k steps for each of G's, its schedule has k times as many.
     """
 
     moments: tuple[str, ...] = ()
@@ -66,7 +77,8 @@ class Optimizer:
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
 
-        ValueError if the number or a shape of the gradients is not the parameters'.
+        ValueError if the number or a shape of the gradients is not the parameters'. RuntimeError
+        after the last step of linear_decay or cosine, as no further one would move anything.
         """
         gradients = list(gradients)
         self._check(gradients)
@@ -79,6 +91,12 @@ class Optimizer:
         backend.host(self.flat.updated)
 
     def _advance(self):
+        end = getattr(self.schedule, "steps", math.inf)
+        if self.t >= end:
+            raise RuntimeError(
+                f"step {self.t + 1}: the learning rate has fallen to 0 by step {end}, so this would "
+                "move nothing: give the schedule as many steps as this optimiser takes"
+            )
         self.t += 1
         self.live.set(*self.coefficients(self.schedule(self.t)))
 
