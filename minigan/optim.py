@@ -94,8 +94,8 @@ class Optimizer:
         end = getattr(self.schedule, "steps", math.inf)
         if self.t >= end:
             raise RuntimeError(
-                f"step {self.t + 1}: the learning rate has fallen to 0 by step {end}, so this would "
-                "move nothing: give the schedule as many steps as this optimiser takes"
+                f"step {self.t + 1}: the learning rate has fallen to 0 after step {end}, so nothing "
+                "would move: give the schedule as many steps as this optimiser takes"
             )
         self.t += 1
         self.live.set(*self.coefficients(self.schedule(self.t)))
