@@ -94,7 +94,7 @@ class Optimizer:
         end = getattr(self.schedule, "steps", math.inf)
         if self.t >= end:
             raise RuntimeError(
-                f"step {self.t + 1}: the learning rate has fallen to 0 after step {end}, so nothing "
+                f"step {self.t + 1}: the learning rate fell to 0 after step {end}, so nothing "
                 "would move: give the schedule as many steps as this optimiser takes"
             )
         self.t += 1
