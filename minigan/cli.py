@@ -260,19 +260,13 @@ def _fail(message):
 
 # --- While training ------------------------------------------------------------------------------
 
-# The signals that ask a program to end; Windows has no SIGHUP.
-_ENDING = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-
-
 class Interrupt:
     """`with Interrupt() as interrupted:` turns Ctrl-C into a question that the loop can ask.
 
     The first Ctrl-C (or SIGTERM, or SIGHUP of a terminal that goes away) makes `interrupted` true,
     so that the step in progress can finish and the run be saved; `interrupted.status` is then the
     exit status, 128 + the signal's number. A second one raises KeyboardInterrupt(number) at once,
-    as with patient=False the first does. A signal that is ignored, as SIGHUP under nohup, stays so.
+    as with patient=False the first does. SIGHUP that is ignored, as under nohup, stays ignored.
     """
 
     def __init__(self, *, patient=True):
@@ -284,9 +278,12 @@ class Interrupt:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in _ENDING:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not Python's
-                    self._before[number] = signal.signal(number, self._ask)
+            ending = [signal.SIGINT, signal.SIGTERM]
+            hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+            if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+                ending.append(hang_up)
+            for number in ending:
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *exception):
