@@ -143,7 +143,8 @@ class Picture:
         self.args, self.backend, self.data, self.G, self.D = args, backend, data, G, D
         self.centre, self.scale = centre, scale
         # Early frames lie closer together: that is when most happens.
-        share = np.linspace(0, 1, args.frames + 1)[:-1] if args.frames else np.array([])
+        frames = min(args.frames, args.steps)
+        share = np.linspace(0, 1, frames + 1)[:-1] if frames else np.array([])
         self.moments = set((share**3 * args.steps).astype(int).tolist())
         self.frames = []
         reach = 4.5 * args.std
