@@ -260,6 +260,7 @@ def _fail(message):
 
 # --- While training ------------------------------------------------------------------------------
 
+
 class Interrupt:
     """`with Interrupt() as interrupted:` turns Ctrl-C into a question that the loop can ask.
 
