@@ -381,7 +381,7 @@ def test_rates_never_rise(steps, lr, start):
 
 @pytest.mark.parametrize("schedule", [optim.linear_decay, optim.cosine])
 def test_an_optimiser_past_the_end_of_its_schedule_says_so(schedule):
-    """A D that takes two steps for each of G's, by G's schedule, would stand still from half way."""
+    """A D that takes two steps for each of G's, by G's schedule, would stand still half way."""
     p = Parameter(np.ones(2, "float32"))
     opt = optim.SGD([p], schedule(0.1, 3))
     for _ in range(3):
