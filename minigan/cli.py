@@ -74,7 +74,8 @@ def parser(
             type=Path,
             const=Path(),
             metavar="CHECKPOINT",
-            help=f"go on from this file or folder; by default from {CHECKPOINT} under --out",
+            help=f"go on from this file or folder; by default from {CHECKPOINT} under --out; with "
+            "more steps, what falls over a run goes on as in a run of that length",
         )
     return p
 
@@ -123,15 +124,23 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     given = _given(p, argv)
     for key, value in given.items():
         if key not in _FREE_ON_RESUME and key in saved and value != saved[key]:
-            option = "--" + key.replace("_", "-")
+            made, asked = _in_words(key, saved[key]), _in_words(key, value)
             raise CheckpointError(
-                f"{path} was made with {option} {saved[key]}, which {option} {value} does not "
-                "continue: leave the option out, or start a new run without --resume"
+                f"{path} was made {made}, which a run {asked} does not continue: "
+                "leave the option out, or start a new run without --resume"
             )
     if "steps" in given:
         saved.pop("epochs", None)
     options = vars(args) | saved | given | {"out": given.get("out", path.parent), "resume": path}
     return argparse.Namespace(**options)
+
+
+def _in_words(key, value) -> str:
+    """An option as somebody has given it or, if it is off, has not."""
+    option = "--" + key.replace("_", "-")
+    if value is None or value is False:
+        return f"without {option}"
+    return f"with {option}" if value is True else f"with {option} {value}"
 
 
 def _given(p: argparse.ArgumentParser, argv) -> dict:

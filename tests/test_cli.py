@@ -21,6 +21,7 @@ def make_parser():
     p.add_argument("--width", type=cli.whole(1), default=4)
     p.add_argument("--lr-g", type=cli.above(0), default=0.5)
     p.add_argument("--data")
+    p.add_argument("--quick", action="store_true")
     return p
 
 
@@ -85,8 +86,14 @@ def test_a_resumed_run_may_go_on_for_longer_and_elsewhere(saved, tmp_path):
 
 def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
     assert parse("--resume", saved, "--width", 7).width == 7
-    with pytest.raises(checkpoint.CheckpointError, match=r"made with --width 7, which --width 4"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="made with --width 7, which a run with --width 4"
+    ):
         parse("--resume", saved, "--width", 4)  # also where 4 is the default
+    with pytest.raises(
+        checkpoint.CheckpointError, match="without --quick, which a run with --quick"
+    ):
+        parse("--resume", saved, "--quick")
     assert parse("--resume", saved, "--lr-g", 0.1).lr_g == 0.1
 
 

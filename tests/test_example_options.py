@@ -163,7 +163,7 @@ LINE = "--data= --steps 3"
 
 OPTIONS = {
     "information_theory": {"--out": Row("elsewhere deep/er", elsewhere)},
-    "oscillation": {"--out": Row("elsewhere deep/er", elsewhere)},
+    "oscillation": {"--out": Row("deep/er", elsewhere)},
     "optimal_discriminator": TRAINING | {"--batch": Row("4 16"), "--lr": Row("1e-3 1e-2")},
     "gaussian_1d": TRAINING
     | {

@@ -53,12 +53,11 @@ def test_gaussian_learns_its_distribution(tmp_path):
         assert picture.size == (1000, 580) and gif.n_frames >= 2
 
 
-@pytest.mark.parametrize("k", [2, 3])
-def test_gaussian_learns_as_well_with_more_steps_of_d(k, tmp_path, monkeypatch, capsys):
-    """The README's bar, 3% of σ = 1.25; with G's schedule, D stands still after a k-th of them."""
+def test_gaussian_learns_as_well_with_more_steps_of_d(tmp_path, monkeypatch, capsys):
+    """The README's bar, 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
     monkeypatch.syspath_prepend(EXAMPLES)
     example = importlib.import_module("gaussian_1d")
-    argv = ["--k", k, "--steps", 1200, "--frames", 0, "--out", tmp_path]
+    argv = ["--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path]
     assert example.main(list(map(str, argv))) == 0
     mean, std = map(float, re.search(r"mean (\S+) .*std (\S+)", capsys.readouterr().out).groups())
     assert abs(mean - 4) < 0.0375 and abs(std - 1.25) < 0.0375
