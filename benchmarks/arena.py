@@ -63,7 +63,9 @@ class Worker:
     """
 
     def __init__(self, contestant: Contestant, environment: dict, ready=True):
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the worker)
+        self._errors = tempfile.TemporaryFile(  # noqa: SIM115 (open as long as the worker)
+            "w+", encoding="utf-8", errors="replace"
+        )
         self._process = subprocess.Popen(
             [sys.executable, __file__, json.dumps(contestant)],
             env=environment,

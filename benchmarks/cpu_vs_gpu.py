@@ -28,10 +28,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 from measure import machine, parser, print_machine, print_table, save, style
 from process import all_threads, restart_in_clean_environment
-from tqdm import tqdm
 
 import minigan.functional as F
-from minigan import Tensor, cpu, grad, optim, plots, tensor
+from minigan import Tensor, cpu, grad, optim, plots, tensor, terminal
 from minigan.backend import DeviceError
 from minigan.conv import conv2d, conv2d_filter_grad, conv_transpose2d
 from minigan.nn import Parameter
@@ -352,7 +351,7 @@ def main():
     budget = QUICK_SECONDS if args.quick else SECONDS
     plan = Plan(gpu, sizes, budget, time.perf_counter() + TIME_LIMIT)
     chosen = cases(widths)
-    with tqdm(total=len(chosen) * len(sizes), desc="points") as bar:
+    with terminal.bar(total=len(chosen) * len(sizes), desc="points") as bar:
         results = {case: measure(make, plan, bar.update) for case, make in chosen.items()}
     moved = transfers(plan) if gpu else []
     print_results(results, sizes, gpu is not None)
@@ -382,4 +381,5 @@ def open_gpu_or_none(args):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminal.guarded():
+        sys.exit(main())

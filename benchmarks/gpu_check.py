@@ -26,6 +26,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from minigan import terminal
+
 ROOT = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 465  # seconds for everything
 EPOCHS_BAR = 10.0  # seconds for 20 epochs
@@ -255,4 +257,5 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminal.guarded():
+        sys.exit(main())

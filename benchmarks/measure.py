@@ -38,7 +38,7 @@ def machine() -> dict:
 
 def _cpu_model() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
@@ -122,7 +122,7 @@ def print_table(title, headers, rows):
 def save(out: Path, name: str, results: dict, figure):
     """Writes <name>.json and <name>.png to the folder `out`, which is made if need be."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plots.save_figure(figure, out / f"{name}.png")
     print(f"\nwritten: {out / name}.json and .png")
 

@@ -40,10 +40,9 @@ from measure import (
     style,
 )
 from process import page_faults, restart_in_clean_environment
-from tqdm import tqdm
 
 import minigan.functional as F
-from minigan import Tensor, grad, plots, tensor
+from minigan import Tensor, grad, plots, tensor, terminal
 from minigan.conv import conv2d
 
 LENGTH, QUICK_LENGTH = 300, 10
@@ -236,10 +235,11 @@ def main():
     length, budget = (QUICK_LENGTH, QUICK_SECONDS) if args.quick else (LENGTH, SECONDS)
     operations = {
         name: overhead(link, length, budget)
-        for name, link in tqdm(links().items(), desc="operations")
+        for name, link in terminal.bar(links().items(), desc="operations")
     }
     footprints = {}
-    for name, task in tqdm((QUICK_TASKS if args.quick else TASKS).items(), desc="training steps"):
+    tasks = QUICK_TASKS if args.quick else TASKS
+    for name, task in terminal.bar(tasks.items(), desc="training steps"):
         step = getattr(with_minigan, task.function)(task)
         footprints[name] = footprint(step, steps=3 if args.quick else 10)
     print_results(operations, footprints)
@@ -257,4 +257,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.guarded():
+        main()

@@ -69,7 +69,7 @@ def memory() -> tuple[float, float]:
     Not `ru_maxrss`: on Linux a child process inherits its parent's peak there.
     """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return float("nan"), float("nan")
     fields = dict(line.split(":", 1) for line in lines)
@@ -88,7 +88,7 @@ def cpu_seconds() -> tuple[float, float]:
     the system doesn't say.
     """
     try:
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     except OSError:
         return float("nan"), float("nan")
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])

@@ -43,9 +43,8 @@ from measure import (
     style,
 )
 from process import restart_in_clean_environment
-from tqdm import tqdm
 
-from minigan import Tensor, grad, metrics, plots, tensor
+from minigan import Tensor, grad, metrics, plots, tensor, terminal
 from minigan.data import Batches
 
 SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
@@ -249,7 +248,7 @@ def main():
     print_machine(facts)
     all_sweeps, results = sweeps(args.quick), {}
     points = sum(len(sweep.sizes) for sweep in all_sweeps.values())
-    with tqdm(total=points, unit="point") as bar:
+    with terminal.bar(total=points, unit="point") as bar:
         for name, sweep in all_sweeps.items():
             bar.set_description(name)
             results[name] = measure(sweep, QUICK_SECONDS if args.quick else SECONDS, bar.update)
@@ -273,4 +272,5 @@ def tape_exponent(found: dict) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.guarded():
+        main()

@@ -56,9 +56,8 @@ from engines import (
 from matplotlib.figure import Figure
 from measure import Bar, machine, parser, print_bars, print_machine, print_table, save, style
 from process import all_threads, clean_environment, cpu_seconds
-from tqdm import tqdm
 
-from minigan import plots
+from minigan import plots, terminal
 
 OURS, BEST_EAGER = "minigan", "PyTorch best eager"
 PYTORCH = (BASELINE, BEST_EAGER, "torch.compile")
@@ -197,7 +196,7 @@ def contest(title, task: Task, threads, rounds, seconds) -> dict:
     engines = engines_for(task)
     workers, absent = enlist(title, task, threads)
     try:
-        with tqdm(total=rounds, desc=title, unit="round") as bar:
+        with terminal.bar(total=rounds, desc=title, unit="round") as bar:
             rest = 0 if task.device == "cuda" else REST  # nobody spins on a GPU
             turns = play(workers, rounds, seconds, bar.update, rest)
         rows = {name: row_of(name, worker, turns) for name, worker in workers.items()}
@@ -256,7 +255,7 @@ def enlist(title, task: Task, threads):
             absent[name] = reason
         else:
             workers[name] = Worker(contestant, environment, ready=False)
-    for name, worker in tqdm(list(workers.items()), desc=f"{title}: starting", leave=False):
+    for name, worker in terminal.bar(list(workers.items()), desc=f"{title}: starting", leave=False):
         try:
             worker.make_ready(PATIENCE[task.device])
         except Absent as error:
@@ -517,4 +516,5 @@ def draw_bars(panel, found: dict):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminal.guarded():
+        sys.exit(main())

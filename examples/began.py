@@ -149,7 +149,7 @@ def main(argv=None):
         print(f"{start:,} steps were done already: ask for more with --steps")
     if interrupted and done < steps and run.checkpoint.saved == done:
         print("interrupted and saved: go on with --resume")
-    return 1 if not healthy else 130 if interrupted else 0
+    return 1 if not healthy else interrupted.status
 
 
 def images(args) -> data.Dataset:

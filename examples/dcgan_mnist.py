@@ -115,9 +115,9 @@ def main(argv=None):
     print(f"{done:,} steps on {dataset.name}, {seconds:.0f} s; pictures: {args.out}")
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
-    if interrupted and done < steps:
+    if interrupted and run.checkpoint.saved == done < steps:
         print("interrupted and saved: go on with --resume")
-    return 1 if not healthy else 130 if done < steps else 0
+    return 1 if not healthy else interrupted.status
 
 
 class Run:

@@ -75,9 +75,10 @@ def main(argv=None):
     G = mlp([1, 32, 32, 1], rng=weights, name="G")
     D = mlp([1, 32, 32, 1], rng=weights, name="D")
     objective = losses.NonSaturating()
-    rate = optim.linear_decay(args.lr, args.steps)
-    G_optimizer = optim.Adam(G, rate, betas=(0.5, 0.999))
-    D_optimizer = optim.Adam(D, rate, betas=(0.5, 0.999))
+    g_rate = optim.linear_decay(args.lr, args.steps)
+    d_rate = optim.linear_decay(args.lr, args.steps * args.k)
+    G_optimizer = optim.Adam(G, g_rate, betas=(0.5, 0.999))
+    D_optimizer = optim.Adam(D, d_rate, betas=(0.5, 0.999))
     average = optim.EMA(G, 0.999)
 
     # The networks see numbers of order one: x = centre + scale · (what they see).
@@ -117,7 +118,7 @@ def main(argv=None):
         f"{numbers}  ({len(record):,} steps in {time.perf_counter() - started:.1f} s; "
         f"pictures in {args.out})"
     )
-    return 130 if interrupted else 0
+    return interrupted.status
 
 
 def moments(x) -> tuple[float, float]:
@@ -142,7 +143,8 @@ class Picture:
         self.args, self.backend, self.data, self.G, self.D = args, backend, data, G, D
         self.centre, self.scale = centre, scale
         # Early frames lie closer together: that is when most happens.
-        share = np.linspace(0, 1, args.frames + 1)[:-1] if args.frames else np.array([])
+        frames = min(args.frames, args.steps)
+        share = np.linspace(0, 1, frames + 1)[:-1] if frames else np.array([])
         self.moments = set((share**3 * args.steps).astype(int).tolist())
         self.frames = []
         reach = 4.5 * args.std

@@ -138,8 +138,9 @@ def main(argv=None):
     if not healthy:
         return 1
     if done < steps:
-        print("interrupted and saved: go on with --resume")
-        return 130
+        if run.checkpoint.saved == done:
+            print("interrupted and saved: go on with --resume")
+        return interrupted.status
     if start >= steps:
         print(f"{start:,} steps were done already: ask for more with --steps")
     run.finish(done, len(batches))

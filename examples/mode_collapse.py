@@ -352,9 +352,9 @@ def main(argv=None):
     )
     if kept.saved != done > start:
         kept.save(done)
-    if done < args.steps:
+    if interrupted and kept.saved == done < args.steps:
         print("interrupted and saved: go on with --resume")
-    return 130 if done < args.steps else 0
+    return interrupted.status
 
 
 def summary(found: metrics.Modes) -> str:
@@ -508,13 +508,14 @@ def table(argv):
                 break
             results.add(name, seed, options, game, time.perf_counter() - began)
     rows = results.rows(runs)
-    print_table(rows, args)
-    file = plots.save_figure(table_picture(rows, args), args.out / "table.png")
-    kept = sum(len(runs) for runs in rows.values())
-    print(f"{kept} of {len(runs)} runs, kept in {results.path}; picture: {file}")
+    if rows:
+        print_table(rows, args)
+        file = plots.save_figure(table_picture(rows, args), args.out / "table.png")
+        kept = sum(len(runs) for runs in rows.values())
+        print(f"{kept} of {len(runs)} runs, kept in {results.path}; picture: {file}")
     if interrupted:
         print("interrupted: the same command goes on")
-    return 130 if interrupted else 0
+    return interrupted.status
 
 
 class Results:

@@ -72,7 +72,7 @@ def main(argv=None):
         f"-ln 4 + 2 JS {numbers['exact']:.4f}  ({len(record):,} steps in "
         f"{time.perf_counter() - began:.1f} s; picture: {file})"
     )
-    return 130 if interrupted else 0
+    return interrupted.status
 
 
 def compare(d, p_data, p_model) -> dict:

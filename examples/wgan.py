@@ -409,6 +409,8 @@ def on_images(args, backend) -> int:
             if healthy and (picture_due or interrupted):
                 run.checkpoint.save(done)
 
+    if done == 0:  # interrupted before the first step: there is nothing to draw
+        return interrupted.status
     run.finish()
     if healthy and run.checkpoint.saved != done > start:
         run.checkpoint.save(done)
@@ -418,9 +420,9 @@ def on_images(args, backend) -> int:
         f"({done:,} steps on {dataset.name}, {time.perf_counter() - began:.0f} s; "
         f"pictures: {args.out})"
     )
-    if interrupted and done < args.steps:
+    if interrupted and run.checkpoint.saved == done < args.steps:
         print("interrupted and saved: go on with --resume")
-    return 1 if not healthy else 130 if done < args.steps else 0
+    return 1 if not healthy else interrupted.status
 
 
 class Run:

@@ -1,8 +1,8 @@
 """What every example shares around its training loop: options, progress, interruption, errors.
 
 The loop itself stays in the example. What is here makes a run behave: a user's mistake ends in
-one line and exit status 2, Ctrl-C ends after the step in progress, and a resumed run takes its
-options from its checkpoint.
+one line and exit status 2, Ctrl-C ends after the step in progress, nothing that only prints ends
+it, and a resumed run takes its options from its checkpoint.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import checkpoint
+from minigan import checkpoint, terminal
 from minigan.adversarial import LOST, diagnose
 from minigan.backend import Backend, DeviceError, cpu, get_backend
 from minigan.checkpoint import CheckpointError
@@ -73,7 +74,8 @@ def parser(
             type=Path,
             const=Path(),
             metavar="CHECKPOINT",
-            help=f"go on from this file or folder; by default from {CHECKPOINT} under --out",
+            help=f"go on from this file or folder; by default from {CHECKPOINT} under --out; with "
+            "more steps, what falls over a run goes on as in a run of that length",
         )
     return p
 
@@ -122,15 +124,23 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     given = _given(p, argv)
     for key, value in given.items():
         if key not in _FREE_ON_RESUME and key in saved and value != saved[key]:
-            option = "--" + key.replace("_", "-")
+            made, asked = _in_words(key, saved[key]), _in_words(key, value)
             raise CheckpointError(
-                f"{path} was made with {option} {saved[key]}, which {option} {value} does not "
-                "continue: leave the option out, or start a new run without --resume"
+                f"{path} was made {made}, which a run {asked} does not continue: "
+                "leave the option out, or start a new run without --resume"
             )
     if "steps" in given:
         saved.pop("epochs", None)
     options = vars(args) | saved | given | {"out": given.get("out", path.parent), "resume": path}
     return argparse.Namespace(**options)
+
+
+def _in_words(key, value) -> str:
+    """An option as somebody has given it or, if it is off, has not."""
+    option = "--" + key.replace("_", "-")
+    if value is None or value is False:
+        return f"without {option}"
+    return f"with {option}" if value is True else f"with {option} {value}"
 
 
 def _given(p: argparse.ArgumentParser, argv) -> dict:
@@ -204,6 +214,8 @@ def building():
     try:
         yield
     except ValueError as error:
+        if _is_too_big(error):
+            raise  # `run` says it better
         raise OptionError(str(error)) from error
 
 
@@ -222,19 +234,32 @@ def save_json(path: Path, values):
 def run(main):
     """Runs an example's main() as a program: errors a user can mend are one line, status 2.
 
-    NumPy's warnings about overflow and NaN are off: the monitor says it once, and in words.
+    Ctrl-C, SIGTERM and SIGHUP end it in one line, with status 128 + the signal's number; whatever
+    becomes of standard output and error does not end it. NumPy's warnings about overflow and NaN
+    are off: the monitor says it once, and in words.
     """
-    try:
-        with np.errstate(all="ignore"):
-            status = main()
-    except (DeviceError, DataError, CheckpointError, OptionError) as error:
-        status = _fail(str(error))
-    except OSError as error:
-        status = _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        status = 130
+    with terminal.guarded(), np.errstate(all="ignore"):
+        try:
+            with Interrupt(patient=False):
+                status = main()
+        except (DeviceError, DataError, CheckpointError, OptionError) as error:
+            status = _fail(str(error))
+        except OSError as error:
+            status = _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        except KeyboardInterrupt as error:
+            print("\ninterrupted", file=sys.stderr)
+            status = 128 + (error.args[0] if error.args else signal.SIGINT)
+        except (MemoryError, ValueError, OverflowError) as error:
+            if not _is_too_big(error):
+                raise
+            status = _fail(f"not enough memory: {error}: ask for smaller sizes")
     sys.exit(status)
+
+
+def _is_too_big(error) -> bool:
+    """Whether an array was wanted that no memory holds. Of the largest, only the words say so."""
+    words = "array is too big|Maximum allowed|too large to convert|greater than maximum"
+    return isinstance(error, MemoryError) or re.search(words, str(error)) is not None
 
 
 def _fail(message):
@@ -248,20 +273,26 @@ def _fail(message):
 class Interrupt:
     """`with Interrupt() as interrupted:` turns Ctrl-C into a question that the loop can ask.
 
-    The first Ctrl-C (or SIGTERM) makes `interrupted` true, so that the step in progress can
-    finish and the run be saved; a second one raises KeyboardInterrupt at once.
+    The first Ctrl-C (or SIGTERM, or SIGHUP of a terminal that goes away) makes `interrupted` true,
+    so that the step in progress can finish and the run be saved; `interrupted.status` is then the
+    exit status, 128 + the signal's number. A second one raises KeyboardInterrupt(number) at once,
+    as with patient=False the first does. SIGHUP that is ignored, as under nohup, stays ignored.
     """
 
-    def __init__(self):
-        self.asked = False
+    def __init__(self, *, patient=True):
+        self.patient, self.status = patient, 0
         self._before = {}
 
     def __bool__(self):
-        return self.asked
+        return self.status != 0
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            ending = [signal.SIGINT, signal.SIGTERM]
+            hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+            if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+                ending.append(hang_up)
+            for number in ending:
                 self._before[number] = signal.signal(number, self._ask)
         return self
 
@@ -270,28 +301,16 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+        if self or not self.patient:
+            raise KeyboardInterrupt(number)
+        self.status = 128 + number
 
 
 class Progress:
-    """A progress bar over the steps start … total that shows numbers as it goes.
-
-    On a terminal it is redrawn several times a second; where the output goes to a file, it is a
-    line every ten seconds.
-    """
+    """A progress bar over the steps start … total that shows numbers as it goes."""
 
     def __init__(self, total, start=0):
-        from tqdm import tqdm
-
-        self._bar = tqdm(
-            total=total,
-            initial=start,
-            unit="step",
-            dynamic_ncols=True,
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,
-        )
+        self._bar = terminal.bar(total=total, initial=start, unit="step")
 
     def __enter__(self):
         return self
@@ -309,7 +328,7 @@ class Progress:
 
     def say(self, line):
         """A line of text above the bar."""
-        self._bar.write(line, file=sys.stderr)
+        self._bar.write(line, file=self._bar.fp)
 
 
 class Record:

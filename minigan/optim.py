@@ -7,6 +7,7 @@ enough to stay in the cache: five short lines of arithmetic per block cost one p
 from __future__ import annotations
 
 import math
+import warnings
 from functools import partial
 
 from minigan.nn import FlatParameters, Module
@@ -29,7 +30,7 @@ def _constant(lr, t):
 def linear_decay(lr, steps, *, start=0.5):
     """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
     _check_steps("linear_decay", steps)
-    return partial(_linear_decay, lr, steps, start * steps)
+    return _schedule(steps, _linear_decay, lr, steps, start * steps)
 
 
 def _linear_decay(lr, steps, begin, t):
@@ -39,11 +40,18 @@ def _linear_decay(lr, steps, begin, t):
 def cosine(lr, steps):
     """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
     _check_steps("cosine", steps)
-    return partial(_cosine, lr, steps)
+    return _schedule(steps, _cosine, lr, steps)
 
 
 def _cosine(lr, steps, t):
     return 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
+
+
+def _schedule(steps, rate, *arguments):
+    """rate(*arguments, t) as a schedule, which tells an optimiser that it is 0 after `steps`."""
+    schedule = partial(rate, *arguments)
+    schedule.steps = steps
+    return schedule
 
 
 def _check_steps(schedule, steps):
@@ -58,7 +66,8 @@ class Optimizer:
     """What all optimisers share: the parameters as one vector, the step count, the way of a step.
 
     network: a Module, or a list of Parameters, which may stand in other sets too.
-    lr:      a number, or a schedule: a function of the step t = 1, 2, …
+    lr:      a number, or a schedule: a function of the step t = 1, 2, …, which are this optimiser's
+             own: where D takes k steps for each of G's, its schedule has k times as many.
     """
 
     moments: tuple[str, ...] = ()
@@ -110,7 +119,8 @@ class Optimizer:
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
 
-        ValueError or TypeError if the gradients are not as many, or not shaped, as the parameters.
+        ValueError or TypeError if the gradients are not as many, or not shaped, as the parameters;
+        a RuntimeWarning after the last step of linear_decay or cosine, as nothing moves any more.
         """
         gradients = list(gradients)
         self._check(gradients)
@@ -123,6 +133,14 @@ class Optimizer:
         backend.host(self.flat.updated)
 
     def _advance(self):
+        end = getattr(self.schedule, "steps", math.inf)
+        if self.t >= end:
+            warnings.warn(
+                f"the learning rate fell to 0 after step {end} of its schedule, so nothing moves: "
+                "give the schedule as many steps as this optimiser takes",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         self.t += 1
         self.live.set(*self.coefficients(self.schedule(self.t)))
 

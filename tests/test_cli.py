@@ -1,5 +1,6 @@
 """What every example shares: options, a resumed run's options, interruption, the record."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,9 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from minigan import checkpoint, cli, losses
+from minigan import checkpoint, cli, losses, terminal
 from minigan.backend import DeviceError
+from minigan.data import load_folder
 from minigan.tensor import Tensor, tensor
 
 
@@ -18,6 +21,7 @@ def make_parser():
     p.add_argument("--width", type=cli.whole(1), default=4)
     p.add_argument("--lr-g", type=cli.above(0), default=0.5)
     p.add_argument("--data")
+    p.add_argument("--quick", action="store_true")
     return p
 
 
@@ -82,8 +86,14 @@ def test_a_resumed_run_may_go_on_for_longer_and_elsewhere(saved, tmp_path):
 
 def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
     assert parse("--resume", saved, "--width", 7).width == 7
-    with pytest.raises(checkpoint.CheckpointError, match=r"made with --width 7, which --width 4"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="made with --width 7, which a run with --width 4"
+    ):
         parse("--resume", saved, "--width", 4)  # also where 4 is the default
+    with pytest.raises(
+        checkpoint.CheckpointError, match="without --quick, which a run with --quick"
+    ):
+        parse("--resume", saved, "--quick")
     assert parse("--resume", saved, "--lr-g", 0.1).lr_g == 0.1
 
 
@@ -128,16 +138,128 @@ def test_run_exits_with_the_status_of_main(status):
     assert exit_.value.code == status
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if os.name != "nt" else []
+
+
+@pytest.mark.parametrize("number", ENDING)
 def test_the_first_interrupt_asks_and_the_second_insists(number):
     before = signal.getsignal(number)
     with cli.Interrupt() as interrupted:
-        assert not interrupted
+        assert not interrupted and interrupted.status == 0
         os.kill(os.getpid(), number)
-        assert interrupted
+        assert interrupted and interrupted.status == 128 + number
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_where_no_loop_asks_ends_a_run_in_one_line(number, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(lambda: os.kill(os.getpid(), number))
+    assert exit_.value.code == 128 + number
+    assert capsys.readouterr().err == "\ninterrupted\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGHUP")
+def test_a_hang_up_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with cli.Interrupt(patient=False) as impatient, cli.Interrupt() as interrupted:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupted and not impatient
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# --- Output that cannot be written ---------------------------------------------------------------
+
+
+class Broken(io.StringIO):
+    """A stream that takes some characters, and then nothing more."""
+
+    def __init__(self, error, room=0):
+        super().__init__()
+        self.error, self.room = error, room
+
+    def write(self, text):
+        self.room -= len(text)
+        if self.room < 0:
+            raise self.error
+        return super().write(text)
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+DEAF = {
+    "none": lambda: None,
+    "closed": closed,
+    "a reader that is gone": lambda: Broken(BrokenPipeError(32, "Broken pipe")),
+    "a full disk": lambda: Broken(OSError(28, "No space left on device"), room=9),
+    "a terminal that is gone": lambda: Broken(OSError(5, "Input/output error"), room=9),
+}
+
+
+@pytest.mark.parametrize("stream", DEAF.values(), ids=DEAF.keys())
+def test_nothing_that_only_prints_ends_a_run(stream, tmp_path, monkeypatch):
+    done = []
+
+    def main():
+        print("a line of Greek, σ")
+        with cli.Progress(3) as progress:
+            for _ in range(3):
+                progress.show("loss 1")
+                progress.say("a line")
+                progress.advance()
+        print("an error", file=sys.stderr, flush=True)
+        done.append("saved")
+
+    out, err = stream(), stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main)
+    assert exit_.value.code is None and done
+    assert sys.stdout is out and sys.stderr is err
+
+
+@pytest.mark.parametrize("stream", DEAF.values(), ids=DEAF.keys())
+def test_a_bar_of_a_program_that_is_no_example_ends_nothing(stream, tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(sys, "stderr", stream())
+    assert len(load_folder(tmp_path, 4)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_what_an_encoding_lacks_becomes_a_question_mark(encoding):
+    bytes_ = io.BytesIO()
+    stream = terminal.quiet(io.TextIOWrapper(bytes_, encoding=encoding))
+    print("σ ± 1, \udcff", file=stream, flush=True)
+    expected = {"ascii": b"? ? 1, ?\n", "cp1252": b"? \xb1 1, ?\n"}
+    assert bytes_.getvalue() == expected.get(encoding, "σ ± 1, ?\n".encode())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("where", [">&-", "2>&-", ">/dev/full", "2>/dev/full", "2>&1 | true"])
+def test_a_process_whose_output_goes_nowhere_ends_well(where):
+    """As the shell starts it; Python's own flush at its exit must find nothing to complain of."""
+    program = (
+        "import sys, time; from minigan import cli\n"
+        "def main():\n"
+        "    time.sleep(0.3)\n"  # until `true` has gone
+        "    print('out' * 5000); print('err' * 5000, file=sys.stderr)\n"
+        "    return 7\n"
+        "cli.run(main)\n"
+    )
+    script = f'set -o pipefail; "$0" -X dev -W error -c "$1" {where}'
+    command = ["bash", "-c", script, sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 7
+    assert set(done.stdout + done.stderr) <= set("outer\n")
 
 
 # --- Record, progress and monitor ----------------------------------------------------------------

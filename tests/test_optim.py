@@ -539,6 +539,23 @@ def test_rates_never_rise(steps, lr, start):
 
 
 @pytest.mark.parametrize("schedule", [optim.linear_decay, optim.cosine])
+def test_an_optimiser_past_the_end_of_its_schedule_says_so(schedule):
+    """A D that takes two steps for each of G's, by G's schedule, would stand still half way."""
+    p = Parameter(np.ones(2, "float32"))
+    opt = optim.SGD([p], schedule(0.1, 3))
+    for _ in range(3):
+        before = p.numpy().copy()
+        opt.step([tensor([1.0, 1.0])])
+        assert (p.numpy() < before).all()
+    longer = optim.SGD([p], schedule(0.1, 4))
+    longer.load_state(opt.state())
+    with pytest.warns(RuntimeWarning, match="fell to 0 after step 3 of its schedule"):
+        opt.step([tensor([1.0, 1.0])])
+    assert opt.t == 4
+    longer.step([tensor([1.0, 1.0])])  # a resumed run goes on as one of that length
+
+
+@pytest.mark.parametrize("schedule", [optim.linear_decay, optim.cosine])
 def test_no_steps_no_schedule(schedule):
     with pytest.raises(ValueError, match=f"{schedule.__name__}: the number of steps is 0"):
         schedule(1.0, 0)

@@ -17,7 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PACKAGES = {"backend", "data"}
 FLOORS = [
     *("backend", "tensor", "functional", "conv", "nn", "optim", "losses", "models"),
-    *("adversarial", "remedies", "data", "divergences", "metrics", "checkpoint", "plots", "cli"),
+    *("adversarial", "remedies", "terminal", "data", "divergences", "metrics"),
+    *("checkpoint", "plots", "cli"),
 ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigan.data.dataset import Dataset
 from minigan.data.idx import DataError
+from minigan.terminal import bar
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -29,7 +30,7 @@ def load_folder(path, size: int, progress: bool = True) -> Dataset:
     if not files:
         raise DataError(f"{folder}: no images here or below; looked for {', '.join(ENDINGS)}")
     images = np.empty((len(files), size, size, 3), np.uint8)
-    for i, file in enumerate(_with_progress_bar(files, progress)):
+    for i, file in enumerate(bar(files, desc="images", unit=" files", disable=not progress)):
         images[i] = _read_image(folder / file, size)
     return Dataset(folder.name, images, *_labels(files))
 
@@ -48,12 +49,6 @@ def image_files(folder: Path) -> list[Path]:
 
 def _is_hidden(file: Path) -> bool:
     return any(part.startswith(".") for part in file.parts)
-
-
-def _with_progress_bar(files, progress: bool):
-    from tqdm import tqdm
-
-    return tqdm(files, desc="images", unit=" files", disable=not progress)
 
 
 def _labels(files: list[Path]) -> tuple[np.ndarray | None, tuple[str, ...]]:

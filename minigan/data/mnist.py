@@ -29,6 +29,7 @@ import numpy as np
 
 from minigan.data.dataset import Dataset
 from minigan.data.idx import DataError, parse_idx, read_bytes, unpack
+from minigan.terminal import bar
 
 CONNECT_SECONDS = 5  # to reach a mirror, name look-up included
 STALL_SECONDS = 30  # without a byte, once the transfer runs
@@ -240,12 +241,10 @@ def _download(file: File, url: str, home: Path, progress: bool) -> Path:
 
 
 def _copy(response, out, title: str, progress: bool):
-    from tqdm import tqdm
-
     look = {"desc": title, "unit": "B", "unit_scale": True, "disable": not progress}
-    with tqdm(total=response.length, **look) as bar:
+    with bar(total=response.length, **look) as shown:
         while block := response.read(BLOCK_BYTES):
-            bar.update(out.write(block))
+            shown.update(out.write(block))
 
 
 def _connect(url: str):
