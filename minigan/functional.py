@@ -18,6 +18,7 @@ from minigan.tensor import (
     axis_of,
     broadcast_to,
     check_alike,
+    check_broadcast,
     check_fits,
     div,
     getitem,
@@ -35,10 +36,10 @@ from minigan.tensor import (
     record,
     reduced,
     reshape,
+    select,
     sub,
     sum,
     swap_last,
-    where,
     whole_number,
 )
 
@@ -122,7 +123,7 @@ def _rectified(x, slope):
         if is_recording() and slope:
             return mul(g, Tensor(backend.step_function(y.data, slope)))
         if is_recording():
-            return where(y.data > 0, g, 0.0)
+            return select(y.data > 0, g)
         return Tensor(backend.rectify_grad(g.data, y.data, slope))
 
     return record(backend.rectify(x.data, slope), (x, vjp), keep=True)
@@ -147,7 +148,7 @@ def clip(x, low, high):
     low, high = float(low), float(high)
     inside = (x.data >= low) & (x.data <= high)
     data = x.backend.xp.clip(x.data, low, high)
-    return record(data, (x, lambda g: where(inside, g, 0.0)))
+    return record(data, (x, lambda g: select(inside, g)))
 
 
 def maximum(a, b):
@@ -156,7 +157,7 @@ def maximum(a, b):
     like = a if is_number(b) else b
 
     def share(g, x, y):
-        return where(x.data >= y.data, where(x.data == y.data, mul(g, 0.5), g), 0.0)
+        return select(x.data >= y.data, where(x.data == y.data, mul(g, 0.5), g))
 
     return record(
         like.backend.xp.maximum(a.data, b.data),
@@ -169,6 +170,26 @@ def minimum(a, b):
     """The smaller of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("minimum", a, b)
     return neg(maximum(neg(a), neg(b)))
+
+
+def where(condition, a, b):
+    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
+    condition = raw(condition)
+    if condition.dtype.kind != "b":
+        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
+    a, b = operands("where", a, b)
+    for x in (a, b):
+        if not is_number(x):
+            check_broadcast("where", condition.shape, x.shape)
+    like = a if is_number(b) else b
+    xp = like.backend.xp
+    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
+    data = xp.where(condition, *both)
+    return record(
+        data,
+        (a, lambda g: select(condition, g)),
+        (b, lambda g: select(~condition, g)),
+    )
 
 
 def dropout(x, p, rng: Generator):

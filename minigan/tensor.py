@@ -785,7 +785,7 @@ def _exponential(base, exponent: Tensor):
 
     def exponent_rule(g, y):
         flat = (base.data == 0) & (exponent.data >= 0)
-        return mul(mul(g, y), log(where(flat, 1.0, base)))
+        return mul(mul(g, y), log(add(base, Tensor(flat.astype(base.dtype)))))
 
     return record(base.data**exponent.data, (base, base_rule), (exponent, exponent_rule), keep=True)
 
@@ -801,31 +801,12 @@ def abs(x):
     return record(xp.abs(x.data), (x, lambda g: mul(g, Tensor(xp.sign(x.data)))))
 
 
-def where(condition, a, b):
-    """a where `condition` (a boolean array or tensor) holds, b elsewhere.
+def select(condition, x):
+    """x where `condition`, an array of booleans, holds, and 0 elsewhere.
 
-    The gradient in what was not taken is 0, even if g is infinite there, which g · 0 would not be.
-    It stands here because the rules of `power` and `max` need it.
+    What was not chosen gets gradient 0 even where g is infinite, unlike in a product with 0 and 1.
     """
-    condition = raw(condition)
-    if condition.dtype.kind != "b":
-        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
-    a, b = operands("where", a, b)
-    for x in (a, b):
-        if not is_number(x):
-            check_broadcast("where", condition.shape, x.shape)
-    like = a if is_number(b) else b
-    backend, xp = like.backend, like.backend.xp
-    if is_number(b) and b.data == 0:
-        data = backend.select(condition, a.data)
-    else:
-        both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
-        data = xp.where(condition, *both)
-    return record(
-        data,
-        (a, lambda g: where(condition, g, 0.0)),
-        (b, lambda g: where(~condition, g, 0.0)),
-    )
+    return record(x.backend.select(condition, x.data), (x, lambda g: select(condition, g)))
 
 
 def matmul(a, b):
@@ -899,7 +880,7 @@ def max(x, axis=None, keepdims=False):
     def vjp(g, y):
         winners = x.data == y.data.reshape(kept)
         count = winners.astype(x.dtype).sum(axis=axes, keepdims=True)
-        return where(winners, div(reshape(g, kept), Tensor(count)), 0.0)
+        return select(winners, div(reshape(g, kept), Tensor(count)))
 
     return record(x.data.max(axis=axes, keepdims=keepdims), (x, vjp), keep=True)
 

@@ -143,7 +143,7 @@ def broken_record(order):
 # Those that record themselves; the others are made of these.
 RECORDING = [
     "exp", "sqrt", "tanh", "sigmoid", "softplus", "relu", "leaky_relu", "elu", "clip",
-    "maximum", "pad", "linear", "softmax", "log_softmax", "normalize", "concatenate",
+    "maximum", "where", "pad", "linear", "softmax", "log_softmax", "normalize", "concatenate",
 ]  # fmt: skip
 
 

