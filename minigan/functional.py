@@ -120,11 +120,11 @@ def _rectified(x, slope):
     backend = x.backend
 
     def vjp(g, y):
-        if is_recording() and slope:
-            return mul(g, Tensor(backend.step_function(y.data, slope)))
-        if is_recording():
+        if not is_recording():
+            return Tensor(backend.rectify_grad(g.data, y.data, slope))
+        if not slope:
             return select(y.data > 0, g)
-        return Tensor(backend.rectify_grad(g.data, y.data, slope))
+        return mul(g, Tensor(backend.step_function(y.data, slope)))
 
     return record(backend.rectify(x.data, slope), (x, vjp), keep=True)
 

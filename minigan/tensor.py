@@ -88,7 +88,8 @@ class View(Node):
 
     def __init__(self, shape, edges):
         super().__init__(shape, edges)
-        self.root = _root(edges[0][0])
+        parent = edges[0][0]
+        self.root = parent.root if isinstance(parent, View) else parent
 
     @property
     def name(self):
@@ -449,16 +450,13 @@ def _without_frozen(edges, frozen) -> tuple[list, bool]:
     for parent, vjp in edges:
         node = parent.node
         if node is not None:
-            if type(node) is not Node and _root(node) in frozen:
+            kind = type(node)
+            if kind is not Node and (node if kind is Leaf else node.root) in frozen:
                 vjp = None
             else:
                 alive = True
             tracked.append((node, vjp, node.version))
     return tracked, alive
-
-
-def _root(node: Node) -> Node:
-    return node.root if isinstance(node, View) else node
 
 
 def is_recording() -> bool:
@@ -490,8 +488,9 @@ def frozen(*owners):
     TypeError for what is no leaf.
     """
     leaves = [p.node for o in owners for p in (o.parameters() if hasattr(o, "parameters") else o)]
-    if not all(isinstance(leaf, Leaf) for leaf in leaves):
-        raise TypeError("frozen: got a tensor that is no leaf of the graph: detach() it instead")
+    for leaf in leaves:
+        if type(leaf) is not Leaf:
+            raise TypeError("frozen: got a tensor that is no leaf of the graph: detach it instead")
     before = _mode_now()
     _mode.set((before[0], before[1].union(leaves)))
     try:
@@ -913,8 +912,9 @@ def sum_to(x, shape):
     axes = tuple(range(extra))
     if before[extra:] != shape:
         axes += tuple(i + extra for i, n in enumerate(shape) if n == 1 != before[i + extra])
+    total = x.backend.sum(x.data, axes)
     return record(
-        x.backend.sum(x.data, axes).reshape(shape),
+        total if total.shape == shape else total.reshape(shape),
         (x, lambda g: broadcast_to(reshape(g, reduced("sum_to", axes, before)[1]), before)),
     )
 

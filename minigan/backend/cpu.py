@@ -204,7 +204,8 @@ class Backend:
         kept = (*before, *(1,) * (last - first), *after) if keepdims else (*before, *after)
         columns = math.prod(after)
         if not first:
-            return _column_sums(x.reshape(-1, columns)).reshape(kept)
+            total = _column_sums(x if x.ndim == 2 else x.reshape(-1, columns))
+            return total if total.shape == kept else total.reshape(kept)
         tables = x.reshape(math.prod(before), -1, columns)
         if tables.shape[1] <= LONGEST_OF_FEW.get(columns, LONGEST):
             return (_ones(tables.shape[1], x.dtype) @ tables).reshape(kept)
@@ -301,7 +302,7 @@ class Backend:
         read as an integer, that are multiplied.
         """
         if x.size <= FEW:
-            return np.where(condition, x, _zero(x.dtype))
+            return np.where(condition, x, _ZEROS[x.dtype.char])
         bits = f"i{x.itemsize}"
         chosen = condition.astype(bits)
         if chosen.shape != x.shape:
@@ -475,11 +476,7 @@ LONGEST_OF_FEW = {1: 65_536, 2: 1024, 3: 1024}
 
 
 FEW = 2048  # values that are selected one by one
-
-
-@functools.cache
-def _zero(dtype):
-    return np.zeros((), dtype)
+_ZEROS = {code: np.zeros((), code) for code in "fd"}
 
 
 @functools.lru_cache(maxsize=64)
