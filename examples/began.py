@@ -53,8 +53,8 @@ from minigan import (
 )
 from minigan.adversarial import LOST
 from minigan.checkpoint import CheckpointError
+from minigan.engine import var
 from minigan.models import began_discriminator, began_generator
-from minigan.tensor import var
 
 PICTURED, COUNTED = 36, 2000  # samples in the picture, and for the last measures
 RECENT = 100  # steps behind the numbers that are shown

@@ -1,13 +1,13 @@
 """minigan: generative adversarial networks from scratch, on NumPy.
 
-The reading order is backend, tensor, functional, conv, nn, optim, losses, models, adversarial,
+The reading order is backend, engine, functional, conv, nn, optim, losses, models, adversarial,
 remedies; then any of the examples, and data, divergences and metrics where they are used.
 """
 
 from minigan import functional, losses, models, nn, optim
 from minigan.adversarial import discriminator_step, generator_step
 from minigan.backend import DeviceError, cpu, get_backend
-from minigan.tensor import (
+from minigan.engine import (
     ShapeError,
     StaleGraphError,
     Tensor,

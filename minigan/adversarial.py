@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from minigan.engine import Tensor, frozen, grad, mean
 from minigan.losses import Objective
 from minigan.nn import Module
 from minigan.optim import Optimizer
-from minigan.tensor import Tensor, frozen, grad, mean
 
 
 class DiscriminatorReport(NamedTuple):

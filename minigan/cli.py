@@ -26,7 +26,7 @@ from minigan.adversarial import LOST, diagnose
 from minigan.backend import Backend, DeviceError, cpu, get_backend
 from minigan.checkpoint import CheckpointError
 from minigan.data import DataError
-from minigan.tensor import Tensor, raw
+from minigan.engine import Tensor, raw
 
 CHECKPOINT = "checkpoint.safetensors"
 

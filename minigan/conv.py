@@ -22,8 +22,8 @@ product reads what has just been written.
 from __future__ import annotations
 
 from minigan.backend import Window
+from minigan.engine import ShapeError, Tensor, check_alike, raw, record
 from minigan.functional import pair
-from minigan.tensor import ShapeError, Tensor, check_alike, raw, record
 
 # --- Differentiable functions --------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The differentiable functions that are not operators: activations, selection, pooling, norms.
 
-Each follows the pattern of `tensor.py`: the forward is array arithmetic, the VJP beside it is
+Each follows the pattern of `engine.py`: the forward is array arithmetic, the VJP beside it is
 written in differentiable operations. What is selected (a mask, a sign, the winner of a maximum)
 is constant wherever the function is differentiable, so masks enter as plain arrays.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 
 from minigan.backend import Generator
-from minigan.tensor import (
+from minigan.engine import (
     ShapeError,
     Tensor,
     abs,

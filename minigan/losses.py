@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import minigan.functional as F
 from minigan.backend import Backend, Generator
-from minigan.tensor import (
+from minigan.engine import (
     ShapeError,
     Tensor,
     check_labels,

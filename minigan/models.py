@@ -10,6 +10,7 @@ import itertools
 
 import minigan.functional as F
 from minigan.backend import Backend, Generator
+from minigan.engine import Tensor, mean, no_grad
 from minigan.nn import (
     BatchNorm,
     Conv2d,
@@ -29,7 +30,6 @@ from minigan.nn import (
     normal,
     uniform,
 )
-from minigan.tensor import Tensor, mean, no_grad
 
 
 def mlp(sizes, *, rng: Generator, activation=LeakyReLU, init=None, name="") -> Sequential:

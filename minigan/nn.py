@@ -19,8 +19,7 @@ from types import FunctionType, MethodType
 import minigan.functional as F
 from minigan.backend import Generator, backend_of
 from minigan.conv import conv2d, conv_transpose2d
-from minigan.functional import pair
-from minigan.tensor import (
+from minigan.engine import (
     ShapeError,
     Tensor,
     Variable,
@@ -33,6 +32,7 @@ from minigan.tensor import (
     transpose,
     whole_number,
 )
+from minigan.functional import pair
 
 
 class Parameter(Variable):

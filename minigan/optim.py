@@ -10,8 +10,8 @@ import math
 import warnings
 from functools import partial
 
+from minigan.engine import Tensor
 from minigan.nn import FlatParameters, Module
-from minigan.tensor import Tensor
 
 # --- Learning rates: functions of the step t = 1, 2, … -------------------------------------------
 #

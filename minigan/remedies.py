@@ -29,10 +29,7 @@ import minigan.functional as F
 from minigan import optim
 from minigan.adversarial import GeneratorReport
 from minigan.backend import Generator
-from minigan.losses import Objective
-from minigan.nn import Module, Parameter, check_sizes, normal
-from minigan.optim import Optimizer
-from minigan.tensor import (
+from minigan.engine import (
     ShapeError,
     Tensor,
     broadcast_to,
@@ -46,6 +43,9 @@ from minigan.tensor import (
     var,
     whole_number,
 )
+from minigan.losses import Objective
+from minigan.nn import Module, Parameter, check_sizes, normal
+from minigan.optim import Optimizer
 
 # --- D looks at several samples together ---------------------------------------------------------
 #

@@ -13,13 +13,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from minigan import engine as ops
 from minigan import functional as F
 from minigan.backend import cpu
 from minigan.conv import conv2d, conv2d_filter_grad, conv_transpose2d
-from minigan.tensor import Tensor, grad, tensor
-
-# `minigan.tensor` as an attribute is the function of that name, not the module.
-ops = importlib.import_module("minigan.tensor")
+from minigan.engine import Tensor, grad, tensor
 
 
 def gpu_is_there() -> bool:

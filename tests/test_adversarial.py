@@ -13,6 +13,7 @@ import pytest
 from minigan import nn
 from minigan.adversarial import diagnose, discriminator_step, generator_step
 from minigan.backend import cpu
+from minigan.engine import StaleGraphError, Tensor, frozen, grad, tensor
 from minigan.losses import (
     OBJECTIVES,
     Hinge,
@@ -26,7 +27,6 @@ from minigan.losses import (
 )
 from minigan.models import mlp
 from minigan.optim import SGD, Adam
-from minigan.tensor import StaleGraphError, Tensor, frozen, grad, tensor
 
 
 def bits(net):

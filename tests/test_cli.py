@@ -13,7 +13,7 @@ from PIL import Image
 from minigan import checkpoint, cli, losses, terminal
 from minigan.backend import DeviceError
 from minigan.data import load_folder
-from minigan.tensor import Tensor, tensor
+from minigan.engine import Tensor, tensor
 
 
 def make_parser():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from minigan import conv as module
 from minigan.backend import cpu
 from minigan.conv import conv2d, conv2d_filter_grad, conv_transpose2d
-from minigan.tensor import ShapeError, frozen, grad, tensor
+from minigan.engine import ShapeError, frozen, grad, tensor
 
 # --- The oracle ----------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_b
 from minigan.backend.cuda import check
 from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
+from minigan.engine import ShapeError, grad, no_grad, tensor
 from minigan.functional import (
     clip,
     dropout,
@@ -44,7 +45,6 @@ from minigan.functional import (
     softmax,
     sqrt,
 )
-from minigan.tensor import ShapeError, grad, no_grad, tensor
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checks import OPERATIONS, leaves, operands
 
-from minigan.tensor import Node, Tensor, frozen, grad, tensor
+from minigan.engine import Node, Tensor, frozen, grad, tensor
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from minigan import functional as F
 from minigan.backend import cpu
-from minigan.tensor import ShapeError, grad, tensor
+from minigan.engine import ShapeError, grad, tensor
 
 # --- Elementwise ---------------------------------------------------------------------------------
 

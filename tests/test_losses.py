@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from minigan import functional as F
 from minigan import nn
 from minigan.backend import cpu
+from minigan.engine import ShapeError, Tensor, grad, tensor
 from minigan.losses import (
     OBJECTIVES,
     AuxiliaryClassifier,
@@ -38,7 +39,6 @@ from minigan.losses import (
     r2_penalty,
 )
 from minigan.models import mlp
-from minigan.tensor import ShapeError, Tensor, grad, tensor
 
 
 def mean(values):

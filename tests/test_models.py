@@ -12,6 +12,7 @@ from checks import check_gradients, fill
 
 from minigan import nn
 from minigan.backend import cpu
+from minigan.engine import grad, tensor
 from minigan.losses import EnergyBased, NonSaturating, cross_entropy
 from minigan.models import (
     GENERATORS,
@@ -26,7 +27,6 @@ from minigan.models import (
     mlp,
     on_line,
 )
-from minigan.tensor import grad, tensor
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
 

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from minigan import functional as F
 from minigan import nn, optim, remedies
 from minigan.backend import cpu
+from minigan.engine import ShapeError, StaleGraphError, Tensor, grad, no_grad, tensor
 from minigan.nn import FlatParameters, Parameter
-from minigan.tensor import ShapeError, StaleGraphError, Tensor, grad, no_grad, tensor
 
 
 def rng(seed=0):

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from minigan import checkpoint, losses, nn, optim
 from minigan.backend import cpu
+from minigan.engine import StaleGraphError, Tensor, grad, tensor
 from minigan.nn import Parameter
 from minigan.optim import EMA, SGD, Adam, RMSprop
 from minigan.remedies import Unrolling
-from minigan.tensor import StaleGraphError, Tensor, grad, tensor
 
 
 def parameters(*arrays, dtype="float64"):

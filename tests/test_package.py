@@ -1,6 +1,8 @@
 """The package as a whole: what it promises in the README, its floors, and its manners."""
 
 import ast
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -10,13 +12,15 @@ import numpy as np
 import pytest
 from checks import check_gradients
 
+import minigan
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # The design's table: a file may import from those before it.
 PACKAGES = {"backend", "data"}
 FLOORS = [
-    *("backend", "tensor", "functional", "conv", "nn", "optim", "losses", "models"),
+    *("backend", "engine", "functional", "conv", "nn", "optim", "losses", "models"),
     *("adversarial", "remedies", "terminal", "data", "divergences", "metrics"),
     *("checkpoint", "plots", "cli"),
 ]
@@ -68,6 +72,15 @@ def test_importing_minigan_is_light_and_silent():
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_no_public_name_hides_a_module():
+    """`import minigan.engine as E` is the file of that name, as are those of the folders."""
+    modules = [info.name for info in pkgutil.walk_packages(minigan.__path__, "minigan.")]
+    assert {"minigan.engine", "minigan.backend.host", "minigan.data.digits"} <= set(modules)
+    for name in modules:
+        module, (package, _, last) = importlib.import_module(name), name.rpartition(".")
+        assert getattr(importlib.import_module(package), last) is module, name
 
 
 def test_the_readmes_code_runs():

@@ -11,7 +11,7 @@ from checks import fill, leaves, ops
 
 from minigan import functional as F
 from minigan.conv import conv2d, conv_transpose2d
-from minigan.tensor import grad, tensor
+from minigan.engine import grad, tensor
 
 torch = pytest.importorskip("torch")
 tF = torch.nn.functional

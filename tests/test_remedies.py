@@ -10,7 +10,7 @@ from checks import check_gradients, check_values, fill
 
 from minigan import Tensor, cpu, losses, models, nn, optim, remedies
 from minigan.adversarial import discriminator_step, generator_step
-from minigan.tensor import ShapeError, grad, tensor
+from minigan.engine import ShapeError, grad, tensor
 
 
 def close(ours, theirs, atol=2e-5):

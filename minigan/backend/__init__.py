@@ -7,7 +7,7 @@ only through `backend.xp`.
 
 from __future__ import annotations
 
-from minigan.backend.cpu import (
+from minigan.backend.host import (
     HOST_TYPES,
     Backend,
     CaptureError,

@@ -24,7 +24,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.backend.cpu import (
+from minigan.backend.cublas import Cublas, loaded_library
+from minigan.backend.host import (
     Backend,
     CaptureError,
     DeviceError,
@@ -36,7 +37,6 @@ from minigan.backend.cpu import (
     seed_from,
     size_over,
 )
-from minigan.backend.cublas import Cublas, loaded_library
 
 THREADS = 256  # in a block
 MOST_BLOCKS = 65_535  # the kernels' loops go on from there

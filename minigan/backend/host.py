@@ -302,7 +302,7 @@ class Backend:
         read as an integer, that are multiplied.
         """
         if x.size <= FEW:
-            return np.where(condition, x, _ZEROS[x.dtype.char])
+            return np.where(condition, x, _zero(x.dtype))
         bits = f"i{x.itemsize}"
         chosen = condition.astype(bits)
         if chosen.shape != x.shape:
@@ -476,7 +476,11 @@ LONGEST_OF_FEW = {1: 65_536, 2: 1024, 3: 1024}
 
 
 FEW = 2048  # values that are selected one by one
-_ZEROS = {code: np.zeros((), code) for code in "fd"}
+
+
+@functools.cache
+def _zero(dtype):
+    return np.zeros((), dtype)
 
 
 @functools.lru_cache(maxsize=64)

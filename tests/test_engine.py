@@ -33,7 +33,7 @@ from hypothesis.extra import numpy as hnp
 
 from minigan import functional as F
 from minigan.backend import DeviceError
-from minigan.tensor import (
+from minigan.engine import (
     ShapeError,
     StaleGraphError,
     Tensor,
