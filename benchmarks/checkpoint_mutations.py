@@ -94,7 +94,7 @@ def contents(made) -> dict:
 
 
 def header_end(file) -> int:
-    return 8 + int.from_bytes(file[:8], "little")
+    return min(len(file), 8 + int.from_bytes(file[:8], "little"))
 
 
 def place(file, rng, *, in_header=None) -> int:

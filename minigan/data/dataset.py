@@ -6,7 +6,10 @@ Images are kept as bytes (0 … 255), a quarter of what floats would take, and b
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -37,6 +40,14 @@ class Dataset:
 
     def __str__(self):
         return f"{self.name}, {len(self):,} images"
+
+    @cached_property
+    def sha256(self) -> str:
+        """What the set is, whatever its name: a digest of images, labels and class names."""
+        labels = None if self.labels is None else self.labels.tolist()
+        total = hashlib.sha256(json.dumps([self.images.shape, labels, self.classes]).encode())
+        total.update(np.ascontiguousarray(self.images).data)
+        return total.hexdigest()
 
 
 def _check_images(name, images):
