@@ -68,7 +68,12 @@ def _check_labels(name, labels, images: int, classes: int):
 
 
 def to_unit(images):
-    """Bytes to what a network sees: uint8 images on any device to float32 in [−1, 1]."""
+    """Bytes to what a network sees: uint8 images on any device to float32 in [−1, 1].
+
+    ValueError for another dtype, whose values would lie outside.
+    """
+    if images.dtype != "uint8":
+        raise ValueError(f"to_unit: images are {images.dtype}, wanted uint8")
     return backend_of(images).to_unit(images)
 
 
@@ -76,8 +81,11 @@ def to_bytes(images):
     """What a network draws to bytes, the inverse of `to_unit`: float images to uint8.
 
     Rounds to the nearest byte and clips what lies outside [−1, 1]. ValueError if a pixel is NaN or
-    infinite: a network that has diverged should not look like one that draws grey.
+    infinite: a network that has diverged should not look like one that draws grey; and for
+    integers, which are bytes already or would all be clipped.
     """
+    if images.dtype.kind != "f":
+        raise ValueError(f"to_bytes: images are {images.dtype}, wanted floats in [-1, 1]")
     xp = backend_of(images).xp
     if not xp.isfinite(images).all():
         raise ValueError(f"to_bytes: NaN or infinity among the pixels of {images.shape}")

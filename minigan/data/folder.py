@@ -21,7 +21,7 @@ def load_folder(path, size: int, progress: bool = True) -> Dataset:
     Each is cropped to the square in its middle and resized. If all lie in sub-folders, an image's
     label is the sub-folder of `path` it lies in, and the classes are the sub-folders' names; else
     there are no labels. Links are followed, and any of these may be one. Of an animation the first
-    picture counts; what is transparent gets white.
+    picture counts, of 16 bits a colour the upper 8; what is transparent gets white.
 
     ValueError if size < 1. DataError if there is no such folder, no image in it, something that
     cannot be opened, or a file that cannot be read as an image of 8 bits a channel.
