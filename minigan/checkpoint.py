@@ -346,9 +346,10 @@ def _content(path: Path, metadata: dict) -> dict:
         content = json.loads(metadata["json"])
         if json.dumps(content) != metadata["json"]:
             raise ValueError("they are not spelt as they were saved")
-        if content.keys() != {"values", "extra"}:
-            raise ValueError(f"the keys are {', '.join(content)}, not values and extra")
-        return {"values": dict(content["values"]), "extra": dict(content["extra"])}
+        kinds = {key: type(value) for key, value in content.items()}
+        if kinds != {"values": dict, "extra": dict}:
+            raise ValueError("they are not the values and the extra of a save")
+        return content
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its JSON values are damaged ({error})") from error
 

@@ -167,7 +167,7 @@ def cache_folder() -> Path:
     try:
         home = Path.home()
     except RuntimeError:
-        reason = "there is no home folder to keep it in"
+        reason = "there is no home folder to keep data in"
         raise DownloadError(
             f"{reason}: name the folder that holds mnist/ or fashion-mnist/ by --data or "
             "MINIGAN_DATA, or one to download to by XDG_CACHE_HOME, or use --data digits",
