@@ -346,7 +346,7 @@ def test_bytes_that_nobody_reads_are_refused(tmp_path, more):
 
 
 def write_version_1(path, arrays, values, extra, **changes):
-    """A checkpoint as it was before the checksum covered the whole file, with some metadata else."""
+    """A checkpoint as it was before the checksum covered the whole file, with other metadata."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         total.update(name.encode() + arrays[name].tobytes())

@@ -23,12 +23,16 @@ class Dataset:
 
     `images` is uint8 (n, h, w, c) with n ≥ 1; `labels` is int64 (n,), indices into `classes`, or
     None where the images have none. DataError for anything else.
+
+    `recipe` is what the images are computed from, if they are: another processor may round one of
+    them otherwise, and it is the same set still.
     """
 
     name: str
     images: np.ndarray = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
+    recipe: str = field(default="", repr=False)
 
     def __post_init__(self):
         _check_images(self.name, self.images)
@@ -43,10 +47,15 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """What the set is, whatever its name: a digest of images, labels and class names."""
+        """What the set is, whatever its name: a digest of images, labels and class names.
+
+        Of the recipe instead of the images, if there is one. MNIST takes 0.03 s; once.
+        """
         labels = None if self.labels is None else self.labels.tolist()
-        total = hashlib.sha256(json.dumps([self.images.shape, labels, self.classes]).encode())
-        total.update(np.ascontiguousarray(self.images).data)
+        facts = [self.images.shape, labels, self.classes, self.recipe]
+        total = hashlib.sha256(json.dumps(facts).encode())
+        if not self.recipe:
+            total.update(np.ascontiguousarray(self.images).data)
         return total.hexdigest()
 
 
