@@ -296,8 +296,8 @@ def different(found, wanted) -> str:
 
 @contextlib.contextmanager
 def limits():
-    """Within it, a load that takes too much memory or time ends in an exception."""
-    import resource  # POSIX alone, as the alarm is
+    """Within it, a load that takes too much memory or time ends in an exception. Linux alone."""
+    import resource
 
     def too_long(number, frame):
         raise TooLongError(f"more than {SECONDS} seconds")

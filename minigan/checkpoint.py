@@ -152,9 +152,7 @@ def _seal(file: bytes, found: str) -> str:
     safetensors itself does not notice a flipped bit in any of them, as long as it can be parsed.
     """
     whole, entry = memoryview(file), _entry(found)
-    place = file.find(entry)
-    if place < 0:
-        return "none"
+    place = file.index(entry)
     total = hashlib.sha256(whole[:place])
     total.update(_entry(_NO_SEAL))
     total.update(whole[place + len(entry) :])
@@ -274,7 +272,7 @@ def _read(path: Path) -> tuple[dict, dict]:
             f"{path}: has format version {version!r}, this minigan reads versions 1 and "
             f"{_VERSION}; load it with the minigan that wrote it"
         )
-    if version == _VERSION and _seal(file, seal) != seal:
+    if version == _VERSION and (_entry(seal) not in file or _seal(file, seal) != seal):
         raise CheckpointError(f"{path}: damaged, or cut short: its checksum does not match")
     content, arrays = _content(path, metadata), _arrays(path, file)
     if version == "1" and _digest_version_1(arrays) != seal:
