@@ -147,7 +147,7 @@ class Run:
         self.checkpoint = cli.Checkpoint(
             args,
             {name: getattr(self, name) for name in names},
-            data=str(dataset),
+            data=dataset,
             # What evaluate_mnist.py must know to build this G again and to draw samples from it.
             generator={
                 "network": "dcgan",

@@ -123,11 +123,11 @@ def real_images(args) -> tuple[data.Dataset, data.Dataset]:
 def trained(C, shifts, train, args):
     """The classifier, ready for use: the last call's if that trained it alike, or a new one."""
     path = args.out / "classifier.safetensors"
-    about = {"data": str(train), "seed": args.seed}
+    about = {"data": str(train), "data_sha256": train.sha256, "seed": args.seed}
     about |= {"steps": args.steps, "batch": BATCH, "rate": RATE}
     if path.exists():
         found = checkpoint.peek(path).get("about")
-        if found == about:
+        if found and about | found == about:  # one without a digest is judged by the name alone
             checkpoint.load(path, {"classifier": C})
             return C.eval()
         print(f"{path} was trained otherwise ({found}): training a new one")

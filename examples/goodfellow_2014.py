@@ -199,7 +199,7 @@ class Run:
         self.checkpoint = cli.Checkpoint(
             args,
             {name: getattr(self, name) for name in (*names, "record", "curve")},
-            data=str(images.train),
+            data=images.train,
             # What evaluate_mnist.py must know to build this G again and to draw samples from it.
             generator={
                 "network": "goodfellow_2014",

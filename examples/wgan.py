@@ -450,7 +450,7 @@ class Run:
             args,
             {name: getattr(self, name) for name in names}
             | {"D": D, "D_optimizer": self.critic.optimizer},
-            data=str(dataset),
+            data=dataset,
             # What evaluate_mnist.py must know to build this G again and to draw samples from it.
             generator={"network": "dcgan", "arguments": arguments, "noise": "normal", "low": -1.0},
         )

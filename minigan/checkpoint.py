@@ -15,8 +15,9 @@ with an attribute `growing = True`.
 
 Three promises, each kept by one function below:
 
-- `_write`: whoever looks sees the old file or the new one, whole, even if the process is killed;
-- `_read`: loading runs no code from the file, as a pickle would; the format is safetensors;
+- `write`: whoever looks sees the old file or the new one, whole, even if the process is killed;
+- `_read`: loading runs no code from the file, as a pickle would, and a file in which a single bit
+  is not as it was saved is refused; the format is safetensors;
 - `load`: every entry is checked before the first part changes, so nothing is half-loaded.
 """
 
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -37,7 +39,8 @@ import safetensors.numpy
 from minigan.backend import backend_of
 
 _MARKER = "minigan checkpoint"
-_VERSION = "1"
+_VERSION = "2"
+_NO_SEAL = "0" * 64  # stands in the header where the seal will, while the seal is computed
 
 _DTYPES = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -75,10 +78,11 @@ def save(path, parts: dict, /, **extra):
     metadata = {
         "format": _MARKER,
         "version": _VERSION,
-        "sha256": _digest(arrays),
+        "sha256": _NO_SEAL,
         "json": json.dumps({"values": values, "extra": extra}),
     }
-    write(path, safetensors.numpy.save(arrays, metadata))
+    file = safetensors.numpy.save(arrays, metadata)
+    write(path, file.replace(_entry(_NO_SEAL), _entry(_seal(file, _NO_SEAL)), 1))
 
 
 def load(path, parts: dict, /, *, partial=False) -> dict:
@@ -116,14 +120,13 @@ def load(path, parts: dict, /, *, partial=False) -> dict:
 
 
 def peek(path) -> dict:
-    """The `extra` of the checkpoint at `path`, read without touching any part or array.
+    """The `extra` of the checkpoint at `path`, without any part.
 
-    With it a resumed run can rebuild its networks from the options they were made with.
+    With it a resumed run can rebuild its networks from the options they were made with. The whole
+    file is read: only all of it together can be checked.
     Raises CheckpointError as `load` does for a file that is missing or damaged.
     """
-    path = Path(path)
-    with _open(path) as file:
-        return _parse(path, file.metadata())["extra"]
+    return _read(Path(path))[1]
 
 
 def _entries(path: Path, parts: dict) -> dict:
@@ -142,12 +145,31 @@ def _entries(path: Path, parts: dict) -> dict:
     return entries
 
 
-def _digest(arrays: dict) -> str:
-    """SHA-256 of all values, by name: safetensors itself does not notice a flipped bit."""
+def _seal(file: bytes, found: str) -> str:
+    """SHA-256 of the whole file, with zeros in the place of the seal that stands there.
+
+    So it covers names, dtypes, shapes, JSON and the file's very structure as well as the arrays:
+    safetensors itself does not notice a flipped bit in any of them, as long as it can be parsed.
+    """
+    whole, entry = memoryview(file), _entry(found)
+    place = file.index(entry)
+    total = hashlib.sha256(whole[:place])
+    total.update(_entry(_NO_SEAL))
+    total.update(whole[place + len(entry) :])
+    return total.hexdigest()
+
+
+def _entry(seal: str) -> bytes:
+    """How the seal stands in the header; no text there reads so, as its quotes are escaped."""
+    return f'"sha256":"{seal}"'.encode(errors="replace")
+
+
+def _digest_version_1(arrays: dict) -> str:
+    """SHA-256 of the arrays' names and values, which is all that files of version 1 have."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         total.update(name.encode())
-        total.update(np.ascontiguousarray(arrays[name]).data if arrays[name].size else b"")
+        total.update(arrays[name].data if arrays[name].size else b"")
     return total.hexdigest()
 
 
@@ -197,10 +219,16 @@ def _check_json(path: Path, name: str, value):
 def write(path: Path, data: bytes):
     """Puts `data` at `path` in one instant: under another name first, then renamed.
 
+    A link stays, and what it points at is written, as by any other program; there need not be a
+    file yet, but the folder must be there, as its disk may be missing. OSError if links go round.
+
     The file is synced before the rename, or a power failure could leave the new name on a file
     whose contents never reached the disk; the folder after it, so that the rename lasts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    named, path = path, Path(os.path.realpath(path))
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(named))
     _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -237,51 +265,90 @@ def _sync_folder(folder: Path):
 
 def _read(path: Path) -> tuple[dict, dict]:
     """The entries of a checkpoint (writable host arrays and JSON values) and its extra."""
-    with _open(path) as file:
-        content = _parse(path, file.metadata())
-        names = file.keys()
-        try:
-            arrays = {name: np.array(file.get_tensor(name)) for name in names}
-        except TypeError as error:
-            raise CheckpointError(f"{path}: has a dtype that NumPy lacks ({error})") from error
-        if _digest(arrays) != file.metadata().get("sha256"):
-            raise CheckpointError(f"{path}: its arrays are damaged (their checksum does not match)")
+    metadata, file = _whole(path)
+    version, seal = metadata.get("version"), metadata.get("sha256")
+    if version not in ("1", _VERSION):
+        raise CheckpointError(
+            f"{path}: has format version {version!r}, this minigan reads versions 1 and "
+            f"{_VERSION}; load it with the minigan that wrote it"
+        )
+    if version == _VERSION and (_entry(seal) not in file or _seal(file, seal) != seal):
+        raise CheckpointError(f"{path}: damaged, or cut short: its checksum does not match")
+    content, arrays = _content(path, metadata), _arrays(path, file)
+    if version == "1" and _digest_version_1(arrays) != seal:
+        raise CheckpointError(f"{path}: its arrays are damaged (their checksum does not match)")
     return arrays | content["values"], content["extra"]
 
 
-@contextlib.contextmanager
-def _open(path: Path):
-    """The safetensors file at `path`, once for header and arrays: they are of the same save."""
+def _whole(path: Path) -> tuple[dict, bytes]:
+    """The metadata of a checkpoint and all its bytes, of one and the same save.
+
+    A file whose first bytes are not those of a checkpoint is not read any further.
+    """
     try:
         if path.is_dir():
             raise CheckpointError(f"{path}: a folder, expected a checkpoint file")
-        with safetensors.safe_open(path, framework="numpy") as file:
-            yield file
+        if path.exists() and not path.is_file():  # reading a pipe would be waiting for ever
+            raise CheckpointError(f"{path}: a device or pipe, expected a checkpoint file")
+        with open(path, "rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if 8 + length > os.fstat(file.fileno()).st_size:
+                raise _no_safetensors(path, f"{length} bytes of header are more than it has")
+            header = file.read(length)
+            metadata = _metadata(path, header)
+            return metadata, start + header + file.read()
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"{path}: not a whole safetensors file ({error}); it was cut short, or is no checkpoint"
-        ) from error
 
 
-def _parse(path: Path, metadata: dict | None) -> dict:
-    """The JSON values of a checkpoint, {"values": …, "extra": …}, from its metadata."""
-    metadata = metadata or {}
+def _metadata(path: Path, header: bytes) -> dict:
+    """What a safetensors header holds beside the descriptions of arrays: strings by name."""
+    try:
+        entries = json.loads(header.decode())
+        if not all(isinstance(entry, dict) for entry in entries.values()):
+            raise ValueError("its header does not describe arrays")
+    except (AttributeError, ValueError, RecursionError) as error:
+        raise _no_safetensors(path, error) from error
+    metadata = entries.get("__metadata__", {})
     if metadata.get("format") != _MARKER:
         raise CheckpointError(f"{path}: a safetensors file, but not one that minigan wrote")
-    version = metadata.get("version")
-    if version != _VERSION:
-        raise CheckpointError(
-            f"{path}: has format version {version}, this minigan reads version {_VERSION}; "
-            "load it with the minigan that wrote it"
-        )
+    return metadata
+
+
+def _arrays(path: Path, file: bytes) -> dict:
+    try:
+        arrays = safetensors.numpy.load(file)
+    except safetensors.SafetensorError as error:
+        raise _no_safetensors(path, error) from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: has a dtype that NumPy lacks ({error})") from error
+    return {name: np.require(array, requirements="W") for name, array in arrays.items()}
+
+
+def _no_safetensors(path: Path, reason) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a whole safetensors file ({reason}); it was cut short, or is no checkpoint"
+    )
+
+
+def _content(path: Path, metadata: dict) -> dict:
+    """The JSON values of a checkpoint: {"values": {…}, "extra": {…}}.
+
+    In a file of version 1 the checksum does not cover them. What can be checked is that they are
+    spelt as `save` spells them, which few kinds of damage leave so.
+    """
     try:
         content = json.loads(metadata["json"])
-        return {"values": dict(content["values"]), "extra": dict(content["extra"])}
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        if json.dumps(content) != metadata["json"]:
+            raise ValueError("they are not spelt as they were saved")
+        kinds = {key: type(value) for key, value in content.items()}
+        if kinds != {"values": dict, "extra": dict}:
+            raise ValueError("they are not the values and the extra of a save")
+        return content
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its JSON values are damaged ({error})") from error
 
 

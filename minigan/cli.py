@@ -25,7 +25,7 @@ from minigan import checkpoint, terminal
 from minigan.adversarial import LOST, diagnose
 from minigan.backend import Backend, DeviceError, cpu, get_backend
 from minigan.checkpoint import CheckpointError
-from minigan.data import DataError
+from minigan.data import DataError, Dataset
 from minigan.engine import Tensor, raw
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -156,31 +156,38 @@ def _given(p: argparse.ArgumentParser, argv) -> dict:
 class Checkpoint:
     """The checkpoint of a run, under --out: its parts, its options, and what data it learned from.
 
-    parts: as for `checkpoint.save`; data: in words, such as str(dataset); extra: JSON values to be
-    kept beside them. `saved` is the step of the last save, or None.
+    parts: as for `checkpoint.save`; data: a Dataset, or the name of a density that needs no file;
+    extra: JSON values to be kept beside them. `saved` is the step of the last save, or None.
     """
 
-    def __init__(self, args: argparse.Namespace, parts: dict, *, data: str, **extra):
-        self.args, self.parts, self.data, self.extra = args, parts, data, extra
+    def __init__(self, args: argparse.Namespace, parts: dict, *, data: Dataset | str, **extra):
+        self.args, self.parts, self.extra = args, parts, extra
+        self.data, self.data_sha256 = str(data), getattr(data, "sha256", None)
         self.saved = None
 
     def save(self, step):
-        path, options = self.args.out / CHECKPOINT, saved_options(self.args)
-        checkpoint.save(path, self.parts, step=step, options=options, data=self.data, **self.extra)
+        about = {"options": saved_options(self.args), "data": self.data}
+        about["data_sha256"] = self.data_sha256
+        checkpoint.save(self.args.out / CHECKPOINT, self.parts, step=step, **about, **self.extra)
         self.saved = step
 
     def resume(self) -> int:
         """The step to go on from: 0, or with --resume that of the checkpoint, which is loaded.
 
-        CheckpointError if that run saw other data.
+        CheckpointError if that run saw other data: data is the same if its content is, wherever it
+        lies; of checkpoints that know their data by name alone, and of densities, if the name is.
         """
         path = self.args.resume
         if path is None:
             return 0
-        seen = checkpoint.peek(path).get("data")
-        if seen != self.data:
+        about = checkpoint.peek(path)
+        seen, digest = about.get("data"), about.get("data_sha256")
+        known = None not in (digest, self.data_sha256)
+        same = digest == self.data_sha256 if known else seen == self.data
+        if not same:
+            unlike = "" if seen != self.data else ", but not the same ones"
             raise CheckpointError(
-                f"{path} was trained on {seen}; --data names {self.data}: "
+                f"{path} was trained on {seen}; --data names {self.data}{unlike}: "
                 "name the same data, or start a new run without --resume"
             )
         return checkpoint.load(path, self.parts)["step"]

@@ -11,8 +11,8 @@ the discriminator D, and the best possible discriminator D*.
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
+from minigan import checkpoint
 from minigan.data import to_bytes
 
 # Colours that the colour-blind can tell apart: Okabe and Ito, "Color Universal Design" (2008).
@@ -180,14 +181,9 @@ def _with_shared_palette(frames, max_colors) -> list[Image.Image]:
 
 def _write(path, image: Image.Image, file_format: str, **options) -> Path:
     """Saves under another name and renames, so that a viewer never meets half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        image.save(temporary, file_format, **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    path, file = Path(path), io.BytesIO()
+    image.save(file, file_format, **options)
+    checkpoint.write(path, file.getvalue())
     return path
 
 

@@ -186,6 +186,28 @@ def test_cpu_vs_gpu(tmp_path):
         assert found["eager"] == found["captured"] == [None] * len(sizes)
 
 
+def test_no_damage_to_a_checkpoint_goes_unnoticed(benchmark, tmp_path, capsys):
+    mutations = benchmark("checkpoint_mutations")
+    assert mutations.main(["--count", "2000", "--out", str(tmp_path / "kept")]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    name, tried, unchanged, refused, *others = last.split()
+    assert (name, tried, others) == ("all", "2000", ["0"] * 4)
+    assert int(unchanged) < 100 and int(unchanged) + int(refused) == 2000
+    assert not (tmp_path / "kept").exists()
+
+
+def test_damage_is_noticed_where_the_checksum_is_not(benchmark, tmp_path, capsys, monkeypatch):
+    mutations = benchmark("checkpoint_mutations")
+    monkeypatch.setattr(mutations.checkpoint, "_seal", lambda file, found: found)
+    assert mutations.main(["--count", "300", "--out", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    kept = sorted(tmp_path.iterdir())
+    assert f"faults; the first {len(kept)} files are in" in out and len(kept) > 5
+    assert f"{kept[0].stem}, " in err and "wrong values, " in err
+    assert mutations.main([str(kept[0]), "--out", str(tmp_path)]) == 1
+    assert "given" in capsys.readouterr().out
+
+
 def test_without_a_gpu_the_benchmarks_say_so_in_one_line(tmp_path):
     without_gpu("cpu_vs_gpu", "--out", tmp_path)
     without_gpu("vs_pytorch", "--device", "cuda", "--out", tmp_path)

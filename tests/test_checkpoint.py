@@ -1,5 +1,6 @@
 """A checkpoint comes back bit for bit, or not at all and with the reason in one line."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -319,21 +320,74 @@ def test_truncated_at_every_offset(tmp_path):
         assert "cut short" in _refused(cut)
 
 
-def test_any_single_byte_changed_is_refused_or_fits(tmp_path):
-    """Nothing but CheckpointError ever comes out of a damaged file."""
+def test_any_single_byte_changed_is_refused(tmp_path):
+    """Whatever it says: a length, a name, a dtype, a shape, a digit of a number, an array."""
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"
     save(whole, {"p": Part(w=np.ones((3, 4)), n=1)}, step=1)
     data = whole.read_bytes()
-    header = 8 + int.from_bytes(data[:8], "little")
     rng = random.Random(0)
-    for position in range(header):
-        for byte in {0x00, 0x22, 0x5C, 0x7D, 0xFF, rng.randrange(256)} - {data[position]}:
+    for position, old in enumerate(data):
+        others = {0x00, 0x22, 0x32, 0x5C, 0xFF, old ^ 1 << rng.randrange(8), rng.randrange(256)}
+        for byte in others - {old}:
             damaged.write_bytes(data[:position] + bytes([byte]) + data[position + 1 :])
-            part = Part(w=np.zeros((3, 4)), n=1)
-            try:
-                load(damaged, {"p": part})
-            except CheckpointError:
-                assert part.values["w"].sum() == 0
+            _refused(damaged)
+
+
+@pytest.mark.parametrize("more", [b"\0", b" ", bytes(8)])
+def test_bytes_that_nobody_reads_are_refused(tmp_path, more):
+    """At the end, and between the header and the arrays, where the header may be padded."""
+    save(tmp_path / "c", {"p": Part(w=np.ones((3, 4)), n=1)})
+    data = (tmp_path / "c").read_bytes()
+    header = int.from_bytes(data[:8], "little")
+    longer = (header + len(more)).to_bytes(8, "little") + data[8 : 8 + header] + more
+    for changed in (data + more, longer + data[8 + header :]):
+        (tmp_path / "c").write_bytes(changed)
+        _refused(tmp_path / "c")
+
+
+def write_version_1(path, arrays, values, extra, **changes):
+    """A checkpoint as it was before the checksum covered the whole file, with other metadata."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        total.update(name.encode() + arrays[name].tobytes())
+    metadata = {
+        "format": "minigan checkpoint",
+        "version": "1",
+        "sha256": total.hexdigest(),
+        "json": json.dumps({"values": values, "extra": extra}),
+    }
+    path.write_bytes(safetensors.numpy.save(arrays, metadata | changes))
+
+
+def test_a_file_of_version_1_is_read_with_the_checks_it_has(tmp_path):
+    path, weights = tmp_path / "c", np.arange(12.0).reshape(3, 4)
+    write_version_1(path, {"p/w": weights}, {"p/n": 7}, {"step": 3})
+    part = Part(w=np.zeros((3, 4)), n=1)
+    assert load(path, {"p": part}) == peek(path) == {"step": 3}
+    assert_same(part.values["w"], weights)
+    assert part.values["n"] == 7
+    save(path, {"p": part}, step=4)
+    assert b'"version":"2"' in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"values": {"p/n": 7, "p/n": 7}, "extra": {}}',
+        '{"values": {"p/n": 7},  "extra": {}}',
+        '{"values": {"p/n": 1e999}, "extra": {}}',
+        '{"values": {"p/n": 7}, "extra": {}, "more": {}}',
+        '{"values": [["p/n", 7]], "extra": {}}',
+    ],
+)
+def test_json_of_version_1_that_save_did_not_write(tmp_path, text):
+    write_version_1(tmp_path / "c", {"p/w": np.ones((3, 4))}, {}, {}, json=text)
+    assert "its JSON values are damaged" in _refused(tmp_path / "c")
+
+
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "a device or pipe, expected a checkpoint file" in _refused(tmp_path / "pipe")
 
 
 def test_missing_file_folder_and_unreadable(tmp_path):
@@ -390,9 +444,9 @@ def test_safetensors_of_another_program(tmp_path):
 
 
 def test_another_format_version(tmp_path):
-    metadata = {"format": "minigan checkpoint", "version": "2", "json": "[]"}
+    metadata = {"format": "minigan checkpoint", "version": "3", "json": "[]"}
     (tmp_path / "c").write_bytes(safetensors.numpy.save({}, metadata))
-    assert "has format version 2, this minigan reads version 1" in _refused(tmp_path / "c")
+    assert "has format version '3', this minigan reads versions 1 and 2" in _refused(tmp_path / "c")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{}", '{"values": 1, "extra": 2}', "[" * 10**5])
@@ -403,7 +457,8 @@ def test_damaged_json(tmp_path, text):
 
 
 def test_an_array_of_a_dtype_numpy_lacks(tmp_path):
-    metadata = {"format": "minigan checkpoint", "version": "1", "json": '{"values":{},"extra":{}}'}
+    text = '{"values": {}, "extra": {}}'
+    metadata = {"format": "minigan checkpoint", "version": "1", "json": text}
     entry = {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}
     header = json.dumps({"__metadata__": metadata, "p/w": entry}).encode()
     (tmp_path / "c").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
@@ -469,6 +524,51 @@ def test_disk_full_leaves_the_old_file(tmp_path, monkeypatch, function):
         save(path, {"p": Part(n=2)})
     assert [file.name for file in tmp_path.iterdir()] == ["c"]
     assert path.read_bytes() == before
+
+
+# Links.
+
+
+@pytest.mark.parametrize("kind", ["absolute", "relative", "of a link", "dangling", "of a folder"])
+def test_a_link_stays_and_what_it_points_at_is_written(tmp_path, kind):
+    disk, run = tmp_path / "disk", tmp_path / "run"
+    disk.mkdir()
+    real, path = disk / "real", run / "c"
+    real.write_text("the file before")
+    (disk / ".real.tmp-77").write_text("left by a process that was killed")
+    if kind == "of a folder":
+        run.symlink_to(disk)
+        path, link = run / "real", run
+    else:
+        run.mkdir()
+        link = path
+        if kind == "of a link":
+            (disk / "other").symlink_to("real")
+        if kind == "dangling":
+            real.unlink()
+        target = {"relative": "../disk/real", "of a link": disk / "other"}.get(kind, real)
+        link.symlink_to(target)
+    pointed_at = os.readlink(link)
+    save(path, {"p": Part(n=2)})
+    assert os.readlink(link) == pointed_at
+    assert not real.is_symlink()
+    part = Part(n=1)
+    load(real, {"p": part})
+    assert part.values["n"] == 2
+    others = {"other"} if kind == "of a link" else set()
+    assert {file.name for file in disk.iterdir()} == {"real"} | others
+
+
+def test_links_that_lead_to_no_file_are_errors_and_stay(tmp_path):
+    (tmp_path / "round").symlink_to(tmp_path / "about")
+    (tmp_path / "about").symlink_to(tmp_path / "round")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "no disk" / "c")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    before = sorted((file.name, os.readlink(file)) for file in tmp_path.iterdir())
+    for name in ("round", "nowhere", "folder"):
+        with pytest.raises(OSError):
+            save(tmp_path / name, {"p": Part(n=2)})
+    assert sorted((file.name, os.readlink(file)) for file in tmp_path.iterdir()) == before
 
 
 def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):

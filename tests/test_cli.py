@@ -12,7 +12,7 @@ from PIL import Image
 
 from minigan import checkpoint, cli, losses, terminal
 from minigan.backend import DeviceError
-from minigan.data import load_folder
+from minigan.data import Dataset, load_folder
 from minigan.engine import Tensor, tensor
 
 
@@ -100,6 +100,43 @@ def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
 def test_resuming_from_nothing_says_so(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="no such checkpoint"):
         parse("--resume", "--out", tmp_path)
+
+
+def images(name, value, n=3):
+    return Dataset(name, np.full((n, 2, 2, 1), value, np.uint8))
+
+
+def resumed(tmp_path, saved_with, data, **changes):
+    """Saves a run on `saved_with`, with some of its extra changed, and resumes it on `data`."""
+    out = tmp_path / "run"
+    cli.Checkpoint(parse("--out", out), {}, data=saved_with).save(5)
+    path = out / cli.CHECKPOINT
+    checkpoint.save(path, {}, **{**checkpoint.peek(path), **changes})
+    return cli.Checkpoint(parse("--resume", path), {}, data=data).resume()
+
+
+def test_data_is_the_same_if_its_content_is_whatever_its_name(tmp_path):
+    assert resumed(tmp_path, images("train", 1), images("moved", 1)) == 5
+    assert resumed(tmp_path, "ring", "ring") == 5
+    said = r"was trained on train, 3 images; --data names train, 3 images, but not the same ones: "
+    with pytest.raises(checkpoint.CheckpointError, match=said):
+        resumed(tmp_path, images("train", 1), images("train", 2))
+    with pytest.raises(
+        checkpoint.CheckpointError, match="train, 3 images; --data names t, 4 images:"
+    ):
+        resumed(tmp_path, images("train", 1), images("t", 1, n=4))
+    with pytest.raises(
+        checkpoint.CheckpointError, match="trained on ring; --data names grid: name"
+    ):
+        resumed(tmp_path, "ring", "grid")
+
+
+def test_a_checkpoint_without_a_digest_of_its_data_is_judged_by_the_name(tmp_path):
+    assert resumed(tmp_path, images("train", 1), images("train", 2), data_sha256=None) == 5
+    with pytest.raises(
+        checkpoint.CheckpointError, match="trained on train, 3 images; --data names"
+    ):
+        resumed(tmp_path, images("train", 1), images("other", 1), data_sha256=None)
 
 
 # --- Ending --------------------------------------------------------------------------------------

@@ -310,6 +310,66 @@ def test_the_bias_of_a_histogram_s_kl_is_as_said():
     assert kl(uniform, histogram([0.5], edges)) == math.inf
 
 
+# --- Probabilities in other dtypes ---------------------------------------------------------------
+
+
+def softmax(logits):
+    """In the logits' dtype, its sum one term after the other: off by far more than 10⁻⁶."""
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / np.cumsum(exponentials, dtype="float32")[-1].astype(logits.dtype)
+
+
+@pytest.mark.parametrize(("dtype", "n"), [("float32", 50_000), ("float16", 1000)])
+def test_probabilities_are_off_by_the_rounding_of_their_dtype(dtype, n):
+    """The values are those of the sums written out, of the very numbers that were given."""
+    p, q = (softmax(x.astype(dtype)) for x in np.random.default_rng(0).normal(size=(2, n)))
+    a, b = p.astype(float).tolist(), q.astype(float).tolist()
+    assert abs(math.fsum(a) - 1) > 1e-6
+    exact = -math.fsum(x * math.log(x) for x in a)
+    assert entropy(p) == pytest.approx(exact, rel=1e-12)
+    exact = -math.fsum(x * math.log(y) for x, y in zip(a, b, strict=True))
+    assert cross_entropy(p, q) == pytest.approx(exact, rel=1e-12)
+    exact = math.fsum(x * math.log(x / y) for x, y in zip(a, b, strict=True))
+    assert kl(p, q) == pytest.approx(exact, rel=1e-11)
+    halves = [
+        math.fsum(x * math.log(2 * x / (x + y)) for x, y in zip(one, other, strict=True))
+        for one, other in ((a, b), (b, a))
+    ]
+    assert js(p, q) == pytest.approx(sum(halves) / 2, rel=1e-11)
+    assert game_value(p, q) == pytest.approx(sum(halves) - math.log(4), rel=1e-11)
+    exact = math.fsum(abs(x - y) for x, y in zip(a, b, strict=True)) / 2
+    assert total_variation(p, q) == pytest.approx(exact, rel=1e-12)
+    places = np.arange(n)
+    distance = wasserstein(places, places, p=p, q=q)
+    gaps = np.abs(np.cumsum(p.astype(float)) - np.cumsum(q.astype(float)))[:-1]
+    assert distance == pytest.approx(math.fsum(gaps), rel=1e-3)
+
+
+def test_weights_of_points_are_off_by_the_rounding_of_their_dtype():
+    """Point 0 gives 2/3 − 1/7 of its mass, over a distance of 1."""
+    p, q = np.array([2 / 3, 1 / 3], "float16"), np.array([1 / 7, 6 / 7], "float16")
+    assert abs(float(q.astype(float).sum()) - 1) > 1e-6
+    wanted = pytest.approx(2 / 3 - 1 / 7, abs=1e-3)
+    assert optimal_transport([[0.0, 1.0], [1.0, 0.0]], p=p, q=q)[0] == wanted
+    assert wasserstein_discrete([0.0, 1.0], [0.0, 1.0], p=p, q=q) == wanted
+    assert wasserstein([0.0, 1.0], [0.0, 1.0], p=p, q=q) == wanted
+
+
+@pytest.mark.parametrize(
+    ("dtype", "off", "within"),
+    [("float64", 2e-6, "1e-06"), ("float32", 1e-3, "0.00011"), ("float16", 0.02, "0.01")],
+)
+def test_a_sum_that_is_off_by_more_is_told_with_all_its_digits(dtype, off, within):
+    p = np.full(50_000, (1 + off) / 50_000, dtype)
+    total = math.fsum(p.astype(float).tolist())
+    assert abs(total - 1) > off / 2
+    for call in (entropy, lambda p: wasserstein(p, p, p=p), lambda p: kl(p, p)):
+        with pytest.raises(ValueError, match=rf"has the sum {total:.12g} .*within {within},"):
+            call(p)
+    with pytest.raises(ValueError, match="has the sum"):
+        entropy(p.astype(float))
+
+
 # --- What is refused -----------------------------------------------------------------------------
 
 

@@ -147,6 +147,14 @@ def test_gif_palette_sizes(tmp_path, max_colors):
             assert len(seen) <= max_colors
 
 
+def test_a_link_to_a_picture_stays_a_link(tmp_path):
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "picture.png")
+    plots.save_image(link, np.full((2, 2, 3), 7, np.uint8))
+    assert link.is_symlink()
+    assert np.asarray(Image.open(tmp_path / "picture.png").convert("RGB"))[0, 0].tolist() == [7] * 3
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = save_image(tmp_path / "image.png", solid(1))
     before = path.read_bytes()

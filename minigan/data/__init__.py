@@ -11,7 +11,7 @@ from minigan.data.dataset import Batches, Dataset, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
 from minigan.data.folder import load_folder
 from minigan.data.idx import DataError, parse_idx, read_idx
-from minigan.data.mnist import COLLECTIONS, DownloadError, load
+from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 
 __all__ = [
@@ -45,7 +45,7 @@ def choose(
 
     data    "mnist" or "fashion-mnist": that set, from MINIGAN_DATA, the cache or the network
             "digits": the drawn digits
-            a folder that holds `mnist/` or `fashion-mnist/`: that set; if both, MNIST
+            a folder that holds one of these, as `load` looks for it: that set; if both, MNIST
             any other folder: the image files in it, all of them for training
             None: MNIST as by name; or, with a notice, drawn digits if no mirror can be reached
     split   "train" or "test"
@@ -61,7 +61,7 @@ def choose(
         return drawn_digits(*DRAWN[split]), None
     if data in COLLECTIONS:
         return load(data, split=split, progress=progress), None
-    return _from_folder(Path(data), split, size, progress), None
+    return _from_folder(expand(data), split, size, progress), None
 
 
 def _mnist_or_digits(split: str, progress: bool) -> tuple[Dataset, str | None]:
@@ -79,9 +79,8 @@ def _from_folder(folder: Path, split: str, size: int, progress: bool) -> Dataset
     if not folder.is_dir():
         names = ", ".join((*COLLECTIONS, "digits"))
         raise DataError(f"--data {folder}: no such folder, and none of the names {names}")
-    for name in COLLECTIONS:
-        if (folder / name).is_dir():
-            return load(name, folder, split, progress=progress)
+    if name := set_in(folder):
+        return load(name, folder, split, progress=progress)
     if split == "test":
         raise DataError(f"--data {folder}: a folder of images has no test split")
     return load_folder(folder, size, progress)

@@ -6,7 +6,10 @@ Images are kept as bytes (0 … 255), a quarter of what floats would take, and b
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -21,12 +24,16 @@ class Dataset:
 
     `images` is uint8 (n, h, w, c) with n ≥ 1; `labels` is int64 (n,), indices into `classes`, or
     None where the images have none. DataError for anything else.
+
+    `recipe` is what the images are computed from, if they are: another processor may round one of
+    them otherwise, and it is the same set still.
     """
 
     name: str
     images: np.ndarray = field(repr=False)
     labels: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
+    recipe: str = field(default="", repr=False)
 
     def __post_init__(self):
         _check_images(self.name, self.images)
@@ -38,6 +45,19 @@ class Dataset:
 
     def __str__(self):
         return f"{self.name}, {len(self):,} images"
+
+    @cached_property
+    def sha256(self) -> str:
+        """What the set is, whatever its name: a digest of images, labels and class names.
+
+        Of the recipe instead of the images, if there is one. MNIST takes 0.03 s; once.
+        """
+        labels = None if self.labels is None else self.labels.tolist()
+        facts = [self.images.shape, labels, self.classes, self.recipe]
+        total = hashlib.sha256(json.dumps(facts).encode())
+        if not self.recipe:
+            total.update(np.ascontiguousarray(self.images).data)
+        return total.hexdigest()
 
 
 def _check_images(name, images):
@@ -58,7 +78,10 @@ def _check_labels(name, labels, images: int, classes: int):
 
 
 def to_unit(images):
-    """Bytes to what a network sees: uint8 images on any device to float32 in [−1, 1]."""
+    """Bytes to what a network sees: uint8 images on any device to float32 in [−1, 1].
+
+    TypeError for another dtype, whose values would lie outside.
+    """
     return backend_of(images).to_unit(images)
 
 
@@ -66,8 +89,11 @@ def to_bytes(images):
     """What a network draws to bytes, the inverse of `to_unit`: float images to uint8.
 
     Rounds to the nearest byte and clips what lies outside [−1, 1]. ValueError if a pixel is NaN or
-    infinite: a network that has diverged should not look like one that draws grey.
+    infinite: a network that has diverged should not look like one that draws grey; and for
+    integers, which are bytes already or would all be clipped.
     """
+    if images.dtype.kind != "f":
+        raise ValueError(f"to_bytes: images are {images.dtype}, wanted floats in [-1, 1]")
     xp = backend_of(images).xp
     if not xp.isfinite(images).all():
         raise ValueError(f"to_bytes: NaN or infinity among the pixels of {images.shape}")

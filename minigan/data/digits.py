@@ -38,7 +38,8 @@ def drawn_digits(n: int, seed=0) -> Dataset:
             for start in range(0, len(chosen), CHUNK):
                 part = chosen[start : start + CHUNK]
                 images[part] = _draw(segments, rng, len(part))
-    return Dataset("drawn digits", images[..., None], labels, tuple("0123456789"))
+    recipe = f"drawn_digits({n}, {seed})"
+    return Dataset("drawn digits", images[..., None], labels, tuple("0123456789"), recipe)
 
 
 # Strokes. A stroke is a polyline, float (points, 2) in (x, y), in a box of height 1 with x to the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from minigan.data.dataset import Dataset
 from minigan.data.idx import DataError
 from minigan.terminal import bar
 
+IDX_NAME = re.compile(r"[.-]idx\d?\b")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -18,37 +21,74 @@ def load_folder(path, size: int, progress: bool = True) -> Dataset:
 
     Each is cropped to the square in its middle and resized. If all lie in sub-folders, an image's
     label is the sub-folder of `path` it lies in, and the classes are the sub-folders' names; else
-    there are no labels. Of an animation the first picture counts; what is transparent gets white.
+    there are no labels. Links are followed, and any of these may be one. Of an animation the first
+    picture counts, of 16 bits a colour the upper 8; what is transparent gets white.
 
-    ValueError if size < 1. DataError if there is no such folder, no image in it, or a file that
-    cannot be read as an image of 8 bits a channel.
+    ValueError if size < 1. DataError if there is no such folder, no image in it, something that
+    cannot be opened, or a file that cannot be read as an image of 8 bits a channel.
     """
     if size < 1:
         raise ValueError(f"load_folder: got size {size}, wanted at least 1 pixel")
     folder = Path(path)
     files = image_files(folder)
     if not files:
-        raise DataError(f"{folder}: no images here or below; looked for {', '.join(ENDINGS)}")
+        raise DataError(f"{folder}: {_what_is_wrong_with(folder)}")
     images = np.empty((len(files), size, size, 3), np.uint8)
     for i, file in enumerate(bar(files, desc="images", unit=" files", disable=not progress)):
         images[i] = _read_image(folder / file, size)
-    return Dataset(folder.name, images, *_labels(files))
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    return Dataset(name, images, *_labels(files))
 
 
 def image_files(folder: Path) -> list[Path]:
     """The image files in `folder` and below, relative to it, sorted; hidden ones do not count.
 
-    DataError if there is no such folder.
+    Links to folders are followed, once within each sub-folder of `folder` and never back up to it.
+    DataError if there is no such folder, one that may not be opened, or a link to nowhere.
     """
+    files = [file for file in _files(folder) if file.suffix.lower() in ENDINGS]
+    return sorted(files, key=lambda file: file.parts)
+
+
+def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images")
-    files = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
-    images = [file for file in files if file.suffix.lower() in ENDINGS and not _is_hidden(file)]
-    return sorted(images, key=lambda file: file.parts)
+    top = folder.resolve()
+    try:
+        # Each class keeps its own account of where it has been: two may link to one folder.
+        found = [file for child in _children(folder) for file in _below(child, {top})]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be opened: {error.strerror}") from error
+    return [file.relative_to(folder) for file in found]
 
 
-def _is_hidden(file: Path) -> bool:
-    return any(part.startswith(".") for part in file.parts)
+def _below(path: Path, seen: set[Path]) -> Iterator[Path]:
+    """The file `path`, or all files in and below the folder `path`, but for what was `seen`."""
+    if path.is_dir():
+        real = path.resolve()
+        if real not in seen:
+            seen.add(real)
+            for child in _children(path):
+                yield from _below(child, seen)
+    elif path.is_file():
+        yield path
+    elif path.is_symlink():
+        raise DataError(f"{path}: a link to nowhere ({path.readlink()}): mend or remove it")
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+
+
+def _what_is_wrong_with(folder: Path) -> str:
+    """Why there is no image in the folder: nothing there, or files such as MNIST's."""
+    idx = next((file for file in _files(folder) if IDX_NAME.search(file.name)), None)
+    if idx is None:
+        return f"no images here or below; looked for {', '.join(ENDINGS)}"
+    return (
+        f"IDX files such as {idx}, but neither MNIST nor Fashion-MNIST, which are looked for in "
+        "this folder and in mnist/ and fashion-mnist/ in it"
+    )
 
 
 def _labels(files: list[Path]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -3,11 +3,13 @@
 Either set is four files: images and labels, to train on and to test with. They are looked for in
 
 1. the folder that is given, else the one that the environment variable MINIGAN_DATA names: it
-   holds a folder `mnist` or `fashion-mnist`. Whoever names a folder means it, so if the set is not
-   there that is an error and nothing is fetched in its stead;
+   holds a folder `mnist` or `fashion-mnist`, or `MNIST/raw` or `FashionMNIST/raw` as torchvision
+   makes them, or the files themselves. Whoever names a folder means it, so if the set is not there
+   that is an error and nothing is fetched in its stead;
 2. the user's cache, and what is not there is downloaded into it.
 
-Every file is checked against a published digest before it is believed.
+Every file is checked against a published digest before it is believed: the two sets name their
+files alike, and only by its digest is one told from the other.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ class Collection(NamedTuple):
     """A data set: where it is published, what its classes are called, its files by split."""
 
     title: str
+    torchvision: str  # what torchvision calls its folder
     mirrors: tuple[str, ...]
     classes: tuple[str, ...]
     files: dict[str, tuple[File, File]]
@@ -86,6 +89,7 @@ def _files(check, train_images, train_labels, test_images, test_labels):
 COLLECTIONS = {
     "mnist": Collection(
         title="MNIST",
+        torchvision="MNIST",
         mirrors=(
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -102,6 +106,7 @@ COLLECTIONS = {
     ),
     "fashion-mnist": Collection(
         title="Fashion-MNIST",
+        torchvision="FashionMNIST",
         mirrors=(
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
@@ -127,7 +132,7 @@ def load(
 ) -> Dataset:
     """The "train" or "test" split of "mnist" or "fashion-mnist"; 28 × 28 pixels, one channel.
 
-    folder     the folder that holds `mnist/` or `fashion-mnist/`; else MINIGAN_DATA; else the cache
+    folder     the folder that holds the set; else MINIGAN_DATA; else the cache
     download   whether to fetch into the cache what is not there
     progress   whether to show a progress bar while fetching
 
@@ -141,24 +146,102 @@ def load(
         )
     collection = COLLECTIONS[name]
     given = folder or os.environ.get("MINIGAN_DATA")
-    home = (Path(given) if given else cache_folder()) / name
+    home = _home(name, expand(given)) if given else cache_folder() / name
     may_fetch = download and not given
     images, labels = (
-        _array(file, _find(file, home) or _obtain(file, collection, home, may_fetch, progress))
+        _array(name, file, _find(file, home) or _obtain(name, file, home, may_fetch, progress))
         for file in collection.files[split]
     )
     return Dataset(collection.title, images[..., None], labels.astype(np.int64), collection.classes)
 
 
 def cache_folder() -> Path:
-    """Where this system keeps what a user's programs can fetch again; not necessarily there yet."""
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "minigan"
+    """Where this system keeps what a user's programs can fetch again; not necessarily there yet.
+
+    DownloadError if there is no such place, since the user has no home folder.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():  # others are to be ignored, says the XDG specification
+        return named / "minigan"
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "minigan"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "minigan"
-    return Path.home() / ".cache" / "minigan"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        reason = "there is no home folder to keep data in"
+        raise DownloadError(
+            f"{reason}: name the folder that holds mnist/ or fashion-mnist/ by --data or "
+            "MINIGAN_DATA, or one to download to by XDG_CACHE_HOME, or use --data digits",
+            reason,
+        ) from None
+    caches = home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+    return caches / "minigan"
+
+
+def expand(path) -> Path:
+    """`path` with ~ for the home folder, as a shell writes it: not in a file of settings, say."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no home folder, so that this is not there either
+        return Path(path)
+
+
+def set_in(folder: Path) -> str | None:
+    """The name of the set that the folder holds, or None. DataError if it can't be told which."""
+    for name in COLLECTIONS:
+        if (folder / name).is_dir() or _has_files(folder / COLLECTIONS[name].torchvision / "raw"):
+            return name
+    place = next(filter(_has_files, (folder, folder / "raw")), None)
+    return place and _identified(place)
+
+
+def _home(name: str, folder: Path) -> Path:
+    """Where in `folder` the files of the set are, or else should be."""
+    torchvision = folder / COLLECTIONS[name].torchvision / "raw"
+    places = (folder / name, torchvision, folder, folder / "raw")
+    return next(filter(_has_files, places), folder / name)
+
+
+def _has_files(place: Path) -> bool:
+    """Whether files that are named as the sets' are lie right in this folder."""
+    return any(_find(file, place) for file in _all_files(COLLECTIONS["mnist"]))
+
+
+def _all_files(collection: Collection) -> list[File]:
+    return [file for files in collection.files.values() for file in files]
+
+
+def _identified(place: Path) -> str:
+    """The set that the files right in `place` belong to, by their digests, else by its name."""
+    for file in _all_files(COLLECTIONS["mnist"]):
+        path = _find(file, place)
+        raw = read_bytes(path) if path else b""
+        if name := _owner(file.name, raw, unpack(raw, path)):
+            return name
+    parts = place.resolve().parts[-2 if place.name == "raw" else -1 :]
+    for name, collection in COLLECTIONS.items():
+        if name in parts or collection.torchvision in parts:
+            return name
+    raise DataError(
+        f"{place}: has files of the names that MNIST's and Fashion-MNIST's have, but none with a "
+        "digest that was published; if they are Fashion-MNIST's, unpacked, of which there are no "
+        f"digests, move them to {place / 'fashion-mnist'}"
+    )
+
+
+def _owner(file_name: str, raw: bytes, unpacked: bytes) -> str | None:
+    """The set in which a file of this name was published with these bytes, if there is one."""
+    for name, collection in COLLECTIONS.items():
+        for file in _all_files(collection):
+            if file.name == file_name and file.check.digest == _digest(file.check, raw, unpacked):
+                return name
+    return None
+
+
+def _digest(check: Check, raw: bytes, unpacked: bytes) -> str:
+    """The digest of a file, as it lies there and unpacked, to be held against the published one."""
+    checked = unpacked if check.of_unpacked else raw
+    return hashlib.new(check.algorithm, checked, usedforsecurity=False).hexdigest()
 
 
 def _names(file: File) -> list[str]:
@@ -169,28 +252,33 @@ def _names(file: File) -> list[str]:
 
 def _find(file: File, home: Path) -> Path | None:
     paths = [home / name for name in _names(file)]
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def _array(file: File, path: Path) -> np.ndarray:
+def _array(name: str, file: File, path: Path) -> np.ndarray:
     raw = read_bytes(path)
     try:
-        return _verified(file, raw, path)
+        unpacked = unpack(raw, path)
+        owner = _owner(file.name, raw, unpacked)
+        if owner in (name, None):
+            return _verified(file, raw, unpacked, path)
     except DataError as error:
         raise DataError(f"{error}; delete or replace this file") from error
+    raise DataError(
+        f"{path}: a file of {COLLECTIONS[owner].title}, not of {COLLECTIONS[name].title}; name "
+        f"another folder, or {owner} by --data"
+    )
 
 
-def _verified(file: File, raw: bytes, source) -> np.ndarray:
-    """The array in the bytes `raw` of `file`; DataError unless they are what was published.
+def _verified(file: File, raw: bytes, unpacked: bytes, source) -> np.ndarray:
+    """The array in the bytes of `file`; DataError unless they are what was published.
 
     A digest of compressed bytes says nothing about an unpacked file, which then has to have the
     right shape and labels and no more.
     """
-    unpacked = unpack(raw, source)
     check = file.check
     if check.of_unpacked or unpacked is not raw:
-        checked = unpacked if check.of_unpacked else raw
-        digest = hashlib.new(check.algorithm, checked, usedforsecurity=False).hexdigest()
+        digest = _digest(check, raw, unpacked)
         if digest != check.digest:
             raise DataError(
                 f"{source}: damaged or another file:"
@@ -202,38 +290,47 @@ def _verified(file: File, raw: bytes, source) -> np.ndarray:
     return array
 
 
-def _obtain(
-    file: File, collection: Collection, home: Path, may_fetch: bool, progress: bool
-) -> Path:
+def _obtain(name: str, file: File, home: Path, may_fetch: bool, progress: bool) -> Path:
     """Downloads `file` from the first mirror that has it into `home`; its path there."""
+    collection = COLLECTIONS[name]
     remedy = (
-        f"place the four files of {collection.title} under FOLDER/{home.name}/ and name FOLDER by"
+        f"place the four files of {collection.title} under FOLDER/{name}/ and name FOLDER by"
         " --data or MINIGAN_DATA, or use --data digits"
     )
     if not may_fetch:
-        raise DataError(f"{home}: has no {' or '.join(_names(file))}; {remedy}")
+        raise DataError(f"{home}: has no {' or '.join(_names(file))} that can be read; {remedy}")
+    failed = f"{file.name}.gz could not be downloaded into {home}"
+    if reason := _why_not_writable(home):
+        raise DownloadError(f"{failed}: {reason}; {remedy}", reason)
     answers = []
     for mirror in collection.mirrors:
         try:
             return _download(file, mirror + file.name + ".gz", home, progress)
         except (OSError, http.client.HTTPException, DataError) as error:
             answers.append(f"{mirror} said: {' '.join(str(error).split())}")
-    raise DownloadError(
-        f"{file.name}.gz could not be downloaded into {home}: {'; '.join(answers)}; {remedy}",
-        reason=answers[-1],
-    )
+    raise DownloadError(f"{failed}: {'; '.join(answers)}; {remedy}", reason=answers[-1])
+
+
+def _why_not_writable(folder: Path) -> str | None:
+    """Why no file can be made in `folder`, which need not be there yet; nothing is touched."""
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not os.path.isdir(there):
+        return f"{there} is not a folder"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
 
 
 def _download(file: File, url: str, home: Path, progress: bool) -> Path:
     """Fetches `url` into `home`; the name appears there only when the file is whole and checked."""
-    target = home / (file.name + ".gz")
+    title = file.name + ".gz"
+    target = Path(os.path.realpath(home / title))  # if the name is a link, it stays one
     with contextlib.closing(_connect(url)) as response:
         home.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=home)
+        handle, part = tempfile.mkstemp(prefix=f".{title}.", suffix=".part", dir=target.parent)
         try:
             with open(handle, "wb") as out:
-                _copy(response, out, target.name, progress)
-            _verified(file, read_bytes(part), target.name)
+                _copy(response, out, title, progress)
+            raw = read_bytes(part)
+            _verified(file, raw, unpack(raw, title), title)
             os.replace(part, target)
         finally:
             Path(part).unlink(missing_ok=True)

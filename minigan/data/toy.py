@@ -233,9 +233,23 @@ def _count(what: str, value) -> int:
 
 def _distribution(what: str, values) -> list[float]:
     weights = [_finite(what, value) for value in values]
-    if min(weights) < 0 or abs(math.fsum(weights) - 1) > 1e-9:
-        raise ValueError(f"{what}: got {weights}, wanted numbers ≥ 0 that sum to 1")
+    total, tolerance = math.fsum(weights), max(1e-9, sum_error(values))
+    if min(weights) < 0 or abs(total - 1) > tolerance:
+        raise ValueError(
+            f"{what}: got {weights}, whose sum is {total:.12g}; wanted numbers ≥ 0 that sum to 1,"
+            f" within {tolerance:.2g}"
+        )
     return weights
+
+
+def sum_error(values) -> float:
+    """How far from 1 rounding to their dtype may bring the sum of n probabilities: some ε √n.
+
+    Errors of n terms that are rounded one by one add up like √n; that of a softmax's own sum too.
+    """
+    values = np.asarray(values)
+    epsilon = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
+    return 4 * float(epsilon) * math.sqrt(values.size)
 
 
 def _probabilities(u) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Datasets that check themselves, and batches that depend on (seed, step) and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan.backend import cpu
-from minigan.data import Batches, DataError, Dataset, to_bytes, to_unit
+from minigan.data import Batches, DataError, Dataset, drawn_digits, to_bytes, to_unit
 
 
 def numbered(n):
@@ -156,6 +158,42 @@ IMAGES = np.zeros((3, 2, 2, 1), np.uint8)
 def test_a_dataset_refuses_what_it_is_not(images, labels, complaint):
     with pytest.raises(DataError, match=complaint):
         Dataset("x", images, labels, ("a", "b"))
+
+
+def test_two_sets_are_the_same_if_images_labels_and_classes_are():
+    images, labels = np.arange(24, dtype=np.uint8).reshape(3, 2, 4, 1), np.array([0, 1, 1])
+    one = Dataset("one", images, labels, ("a", "b"))
+    view = np.repeat(images, 2, axis=0)[::2]
+    assert Dataset("two", view, labels.copy(), ("a", "b")).sha256 == one.sha256
+    others = [
+        Dataset("one", images ^ np.uint8(1), labels, ("a", "b")),
+        Dataset("one", images.reshape(3, 4, 2, 1), labels, ("a", "b")),
+        Dataset("one", images, labels[::-1], ("a", "b")),
+        Dataset("one", images, labels, ("a", "c")),
+        Dataset("one", images, labels, ("a", "b", "c")),
+        Dataset("one", images),
+    ]
+    assert len({one.sha256, *(other.sha256 for other in others)}) == 7
+
+
+def test_drawn_digits_are_the_same_where_another_processor_rounds_one_otherwise():
+    drawn = drawn_digits(10, 0)
+    other = replace(drawn, images=drawn.images ^ np.uint8(1))
+    assert other.sha256 == drawn.sha256
+    assert (
+        len({drawn_digits(*how).sha256 for how in ((10, 0), (10, 1), (11, 0), (10, (0, 1)))}) == 4
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int64", "float32", "bool"])
+def test_images_of_another_dtype_are_refused_rather_than_clipped(dtype):
+    images = np.ones((1, 2, 2, 1), dtype)
+    for function in (to_unit, lambda x: Batches(x, 1, 0), lambda x: Dataset("x", x)):
+        with pytest.raises((TypeError, DataError), match=rf"images are {dtype}.*, .*uint8"):
+            function(images)
+    if dtype != "float32":
+        with pytest.raises(ValueError, match=f"to_bytes: images are {dtype}, wanted floats"):
+            to_bytes(images)
 
 
 def test_a_dataset_is_frozen():

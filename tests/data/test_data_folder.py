@@ -1,5 +1,8 @@
 """A folder of images, made here with Pillow, in all the ways image files differ."""
 
+import struct
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,6 +69,63 @@ def test_sub_folders_are_classes(tmp_path):
     assert load_folder(tmp_path, 4, progress=False).labels is None
 
 
+def test_the_name_is_that_of_the_folder_however_it_is_spelt(tmp_path, monkeypatch):
+    paint(tmp_path / "cats" / "sub" / "1.png", (1, 1, 1))
+    monkeypatch.chdir(tmp_path / "cats" / "sub")
+    for spelt in ("../../cats", "..", "../", "../sub/.."):
+        assert load_folder(spelt, 2, progress=False).name == "cats"
+    assert load_folder(".", 2, progress=False).name == "sub"
+
+
+def test_links_to_folders_are_followed_and_none_goes_round(tmp_path):
+    pool, data = tmp_path / "pool", tmp_path / "data"
+    for n in (1, 2):
+        paint(pool / "deep" / f"{n}.png", (n, n, n))
+    paint(data / "dog" / "3.png", (3, 3, 3))
+    (data / "cat").symlink_to(pool)
+    (data / "bird.png").symlink_to(pool / "deep")  # a folder, whatever it is called
+    (pool / "up").symlink_to(data)
+    (pool / "here").symlink_to(".")
+    (data / "dog" / "own").symlink_to(data / "dog")
+    (data / "dog" / "4.png").symlink_to(pool / "deep" / "1.png")
+    found = load_folder(data, 2, progress=False)
+    assert found.classes == ("bird.png", "cat", "dog")
+    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.images[:, 0, 0, 0].tolist() == [1, 2, 1, 2, 3, 1]
+
+
+@pytest.mark.parametrize("name", ["cat", "1.png"])
+def test_a_link_to_nowhere_is_named(tmp_path, name):
+    paint(tmp_path / "dog" / "1.png", (1, 1, 1))
+    (tmp_path / name).symlink_to(tmp_path / "no disk")
+    with pytest.raises(DataError, match=rf"{name}: a link to nowhere \(.*no disk\)"):
+        load_folder(tmp_path, 8)
+
+
+def test_a_folder_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
+    paint(tmp_path / "dog" / "1.png", (1, 1, 1))
+    look = Path.iterdir
+
+    def refused(folder):  # permissions do not stop root, as whom the tests may run
+        if folder.name == "dog":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(DataError, match="dog: cannot be opened: Permission denied"):
+        load_folder(tmp_path, 8)
+
+
+def test_idx_files_are_not_called_no_images(tmp_path):
+    for name in ("emnist-letters-train-images-idx3-ubyte.gz", "a.idx"):
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        (tmp_path / "sub" / name).write_bytes(b"")
+        with pytest.raises(DataError, match=r"IDX files such as sub.*mnist/") as caught:
+            load_folder(tmp_path, 8)
+        assert "no images" not in str(caught.value)
+        (tmp_path / "sub" / name).unlink()
+
+
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder"):
         load_folder(tmp_path / "nowhere", 8)
@@ -84,7 +144,17 @@ def test_a_broken_file_is_named(tmp_path):
             load_folder(tmp_path, 8, progress=False)
 
 
-def test_deep_pixels_are_refused_rather_than_clipped(tmp_path):
-    Image.fromarray(np.full((4, 4), 30_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep\.png: .*8 bits a channel"):
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("a.png", "uint16"), ("a.tif", ">u2"), ("a.tif", "int32"), ("a.tif", "float32")],
+)
+def test_deep_pixels_are_refused_rather_than_clipped(tmp_path, name, dtype):
+    Image.fromarray(np.full((4, 4), 30_000, dtype)).save(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: .*8 bits a channel"):
         load_folder(tmp_path, 4, progress=False)
+
+
+def test_of_16_bits_a_colour_the_upper_8_count(tmp_path):
+    """As Pillow reads them: 0x80FF is 128 and 300 is 1, where clipping would make 255 of either."""
+    (tmp_path / "deep.ppm").write_bytes(b"P6 1 1 65535\n" + struct.pack(">3H", 0x80FF, 300, 65535))
+    assert load_folder(tmp_path, 1, progress=False).images.ravel().tolist() == [128, 1, 255]

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minigan.data as choosing
 from minigan.data import DataError, DownloadError, load
 from minigan.data import mnist as module
 from minigan.data.mnist import COLLECTIONS, Check, File, cache_folder
@@ -30,8 +31,17 @@ def idx(array):
     return header + array.tobytes()
 
 
-CONTENT = {"train-images-idx3-ubyte": idx(IMAGES), "train-labels-idx1-ubyte": idx(LABELS)}
-ZIPPED = {name + ".gz": gzip.compress(data, mtime=0) for name, data in CONTENT.items()}
+# Files of the same names and shapes; the images of the second set are the negatives of the first.
+ARRAYS = {"mnist": (IMAGES, LABELS), "fashion-mnist": (255 - IMAGES, LABELS[::-1])}
+NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+CONTENT = {
+    of: {name: idx(array) for name, array in zip(NAMES, arrays, strict=True)}
+    for of, arrays in ARRAYS.items()
+}
+ZIPPED = {
+    of: {name + ".gz": gzip.compress(data, mtime=0) for name, data in files.items()}
+    for of, files in CONTENT.items()
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +59,12 @@ def small(monkeypatch, mirrors):
         ("fashion-mnist", "md5", False),
     ]:
         files = []
-        for (file, data), shape in zip(CONTENT.items(), (IMAGES.shape, LABELS.shape), strict=True):
-            checked = data if of_unpacked else ZIPPED[file + ".gz"]
+        for (file, data), array in zip(CONTENT[name].items(), ARRAYS[name], strict=True):
+            checked = data if of_unpacked else ZIPPED[name][file + ".gz"]
             digest = hashlib.new(algorithm, checked).hexdigest()
-            files.append(File(file, shape, Check(algorithm, of_unpacked, digest)))
+            files.append(File(file, array.shape, Check(algorithm, of_unpacked, digest)))
         collection = COLLECTIONS[name]._replace(
-            mirrors=tuple(mirrors), files={"train": tuple(files)}
+            mirrors=tuple(f"{url}{name}/" for url in mirrors), files={"train": tuple(files)}
         )
         monkeypatch.setitem(COLLECTIONS, name, collection)
 
@@ -91,7 +101,11 @@ def send(handler, body, length=None):
 
 
 def good(handler, name):
-    send(handler, ZIPPED[name])
+    send(handler, asked_for(handler, name))
+
+
+def asked_for(handler, name):
+    return ZIPPED[handler.path.split("/")[-2]][name]
 
 
 def wrong(handler, name):
@@ -103,7 +117,8 @@ def page(handler, name):
 
 
 def broken_off(handler, name):
-    send(handler, ZIPPED[name][:-20], length=len(ZIPPED[name]))
+    whole = asked_for(handler, name)
+    send(handler, whole[:-20], length=len(whole))
 
 
 def missing(handler, name):
@@ -114,8 +129,17 @@ def silent(handler, name):
     time.sleep(3)
 
 
-def same(data):
-    return np.array_equal(data.images[..., 0], IMAGES) and np.array_equal(data.labels, LABELS)
+def same(data, name="mnist"):
+    images, labels = ARRAYS[name]
+    assert data.name == COLLECTIONS[name].title and len(data.classes) == 10
+    return np.array_equal(data.images[..., 0], images) and np.array_equal(data.labels, labels)
+
+
+def place(folder, files, dotted=False):
+    """Writes the files to the folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / (name.replace("-idx", ".idx") if dotted else name)).write_bytes(data)
 
 
 def in_cache(name="mnist"):
@@ -127,10 +151,10 @@ def in_cache(name="mnist"):
 def test_a_set_is_fetched_once_and_then_found(monkeypatch, name):
     with mirror(good) as (url, asked):
         small(monkeypatch, [url])
-        assert same(load(name, progress=False))
-        assert in_cache(name) == sorted(ZIPPED) and len(asked) == 2
-        assert same(load(name, progress=False)) and len(asked) == 2
-    assert same(load(name, download=False))
+        assert same(load(name, progress=False), name)
+        assert in_cache(name) == sorted(ZIPPED[name]) and len(asked) == 2
+        assert same(load(name, progress=False), name) and len(asked) == 2
+    assert same(load(name, download=False), name)
 
 
 @pytest.mark.parametrize("fault", [wrong, page, broken_off, missing])
@@ -138,7 +162,7 @@ def test_the_second_mirror_serves_when_the_first_does_not(monkeypatch, fault):
     with mirror(fault) as (bad, tried), mirror(good) as (url, _):
         small(monkeypatch, [bad, url])
         assert same(load("mnist", progress=False))
-    assert len(tried) == 2 and in_cache() == sorted(ZIPPED)
+    assert len(tried) == 2 and in_cache() == sorted(ZIPPED["mnist"])
 
 
 @pytest.mark.parametrize(
@@ -180,24 +204,113 @@ def test_a_mirror_that_says_nothing_is_given_up(monkeypatch):
         assert time.perf_counter() - start < 2.5
 
 
-def test_an_unwritable_cache_is_a_download_error(monkeypatch, tmp_path):
+def test_an_unwritable_cache_is_told_and_no_mirror_blamed(monkeypatch, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
+    with mirror(good) as (url, asked):
+        small(monkeypatch, [url])
+        with pytest.raises(DownloadError, match="could not be downloaded") as caught:
+            load("mnist", progress=False)
+        assert caught.value.reason == f"{tmp_path / 'cache'} is not a folder"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+        with pytest.raises(DownloadError, match="MINIGAN_DATA") as caught:
+            load("mnist", progress=False)
+        assert caught.value.reason == f"{tmp_path} cannot be written to"
+    assert asked == []
+
+
+def test_a_link_in_the_cache_stays_and_its_target_is_fetched(monkeypatch, tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = cache_folder() / "mnist" / (NAMES[0] + ".gz")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / "disk" / "images.gz")
     with mirror(good) as (url, _):
         small(monkeypatch, [url])
-        with pytest.raises(DownloadError, match="could not be downloaded"):
-            load("mnist", progress=False)
+        assert same(load("mnist", progress=False))
+    assert link.is_symlink()
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["images.gz"]
+
+
+def nobody_s_home(monkeypatch):
+    """As for a user in a container: no HOME, and none in the list of users."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+
+
+def test_without_a_home_folder_the_error_says_what_to_do(monkeypatch, tmp_path):
+    nobody_s_home(monkeypatch)
+    for download in (True, False):
+        with pytest.raises(
+            DownloadError, match=r"no home folder .*--data or MINIGAN_DATA"
+        ) as caught:
+            load("mnist", download=download)
+        assert caught.value.reason == "there is no home folder to keep data in"
+    monkeypatch.setattr(choosing, "DRAWN", {"train": (20, 0)})
+    digits, notice = choosing.choose()
+    assert digits.name == "drawn digits" and "no home folder to keep data in" in notice
+    with pytest.raises(DataError, match="--data ~/data: no such folder"):
+        choosing.choose("~/data")
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    place(tmp_path / "data" / "mnist", CONTENT["mnist"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert same(choosing.choose("~/data")[0])
+    monkeypatch.setenv("MINIGAN_DATA", "~/data")
+    assert same(load("mnist"))
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("dotted", [True, False])
 def test_files_are_found_under_all_their_names(tmp_path, name, zipped, dotted):
-    (tmp_path / name).mkdir()
-    for file, data in (ZIPPED if zipped else CONTENT).items():
-        (tmp_path / name / (file.replace("-idx", ".idx") if dotted else file)).write_bytes(data)
+    place(tmp_path / name, (ZIPPED if zipped else CONTENT)[name], dotted)
     data = load(name, tmp_path)
-    assert same(data) and data.images.shape == (3, 28, 28, 1)
-    assert data.name == COLLECTIONS[name].title and len(data.classes) == 10
+    assert same(data, name) and data.images.shape == (3, 28, 28, 1)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ("{torchvision}/raw", "."),
+        ("{torchvision}/raw", "{torchvision}"),
+        ("{torchvision}/raw", "{torchvision}/raw"),
+        ("{name}", "{name}"),
+        ("plain", "plain"),
+    ],
+)
+def test_files_are_found_where_others_keep_them(monkeypatch, tmp_path, name, zipped, where, named):
+    """Whichever set it is: nothing but a digest, or else the folder's name, tells them apart."""
+    words = {"name": name, "torchvision": COLLECTIONS[name].torchvision}
+    place(tmp_path / where.format(**words), (ZIPPED if zipped else CONTENT)[name])
+    folder = tmp_path / named.format(**words)
+    assert same(load(name, folder), name)
+    monkeypatch.setenv("MINIGAN_DATA", str(folder))
+    assert same(load(name), name)
+    if where == "plain" and name == "fashion-mnist" and not zipped:
+        with pytest.raises(DataError, match=rf"plain: .*digest.* move them to .*{name}"):
+            choosing.choose(str(folder))
+    else:
+        assert same(choosing.choose(str(folder))[0], name)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("where", ["plain", "fashion-mnist", "FashionMNIST/raw"])
+def test_one_set_is_never_taken_for_the_other(tmp_path, zipped, where):
+    place(tmp_path / where, (ZIPPED if zipped else CONTENT)["mnist"])
+    folder = tmp_path / "plain" if where == "plain" else tmp_path
+    with pytest.raises(DataError, match=r"a file of MNIST, not of Fashion-MNIST; name") as caught:
+        load("fashion-mnist", folder)
+    assert "delete" not in str(caught.value)
+    if where == "plain":
+        assert same(choosing.choose(str(folder))[0])
+    place(tmp_path / where, (ZIPPED if zipped else CONTENT)["fashion-mnist"])
+    with pytest.raises(
+        DataError, match="a file of Fashion-MNIST, not" if zipped else "another file"
+    ):
+        load("mnist", tmp_path / where)
 
 
 def test_the_folder_given_comes_before_the_environment_and_that_before_the_cache(
@@ -227,9 +340,9 @@ def test_a_named_folder_without_the_set_is_an_error_and_fetches_nothing(monkeypa
 def test_a_damaged_file_on_disk_is_named(tmp_path):
     home = tmp_path / "mnist"
     home.mkdir()
-    for name, data in CONTENT.items():
+    for name, data in CONTENT["mnist"].items():
         (home / name).write_bytes(data)
-    changed = bytearray(CONTENT["train-images-idx3-ubyte"])
+    changed = bytearray(CONTENT["mnist"]["train-images-idx3-ubyte"])
     changed[500] ^= 1
     (home / "train-images-idx3-ubyte").write_bytes(changed)
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte: damaged .* delete or replace"):
@@ -243,7 +356,7 @@ def test_an_unpacked_fashion_file_must_have_the_right_structure(tmp_path):
     (home / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
     with pytest.raises(DataError, match=r"holds uint8 \(2, 28, 28\), wanted uint8 \(3, 28, 28\)"):
         load("fashion-mnist", tmp_path)
-    (home / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    (home / "train-images-idx3-ubyte").write_bytes(idx(255 - IMAGES))
     (home / "train-labels-idx1-ubyte").write_bytes(idx(LABELS + np.uint8(1)))
     with pytest.raises(DataError, match="labels run from 3 to 10"):
         load("fashion-mnist", tmp_path)
@@ -259,8 +372,8 @@ def test_unknown_names_and_splits():
 @pytest.mark.parametrize(
     ("platform", "variable", "wanted"),
     [
-        ("linux", "XDG_CACHE_HOME", "x/minigan"),
-        ("win32", "LOCALAPPDATA", "x/minigan"),
+        ("linux", "XDG_CACHE_HOME", "/x/minigan"),
+        ("win32", "LOCALAPPDATA", "/x/minigan"),
         ("linux", None, "home/.cache/minigan"),
         ("darwin", None, "home/Library/Caches/minigan"),
     ],
@@ -271,8 +384,15 @@ def test_the_cache_is_where_the_system_wants_it(monkeypatch, platform, variable,
     monkeypatch.setattr(module.sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: Path("home"))
     if variable:
-        monkeypatch.setenv(variable, "x")
+        monkeypatch.setenv(variable, "/x")
     assert cache_folder() == Path(wanted)
+
+
+def test_a_relative_xdg_cache_home_is_ignored_as_its_specification_says(monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
+    for value in ("x", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert "x" not in cache_folder().parts and cache_folder().is_relative_to("/home/me")
 
 
 @pytest.mark.skipif(not (REAL / "mnist").is_dir(), reason="no MNIST on this machine")

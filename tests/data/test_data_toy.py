@@ -183,7 +183,8 @@ def test_widths_must_be_positive(bad):
         (lambda: Gaussian(math.nan, 1), "mean: got nan"),
         (lambda: GaussianMixture1D([0, 1], [1]), "2 means, 1 stds"),
         (lambda: GaussianMixture1D([0, 1], [1, 1], [1]), "1 weights"),
-        (lambda: GaussianMixture1D([0, 1], [1, 1], [0.5, 0.6]), "sum to 1"),
+        (lambda: GaussianMixture1D([0, 1], [1, 1], [0.5, 0.6]), r"sum is 1\.1; .* within 1e-09"),
+        (lambda: GaussianMixture1D([0, 1], [1, 1], [0.5, 0.5 + 2e-9]), r"sum is 1\.000000002; "),
         (lambda: GaussianMixture1D([0, 1], [1, 1], [1.5, -0.5]), "sum to 1"),
         (lambda: GaussianMixture1D([0, 1], [1, 1], [math.nan, 1]), "got nan"),
         (lambda: GaussianMixture1D([], []), "got 0 means"),
@@ -198,3 +199,11 @@ def test_widths_must_be_positive(bad):
 def test_mistakes_are_named(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_weights_of_a_mixture_are_off_by_the_rounding_of_their_dtype():
+    thirds = np.full(3, 1 / 3, np.float32)
+    assert abs(math.fsum(thirds.tolist()) - 1) > 1e-9
+    mixture = GaussianMixture1D([-1, 0, 4], [1, 1, 1], thirds)
+    assert mixture.weights == thirds.astype(float).tolist()
+    assert mixture.mean == pytest.approx(1, abs=1e-6)
