@@ -143,6 +143,13 @@ class Tensor:
     def requires_grad(self) -> bool:
         return self.node is not None
 
+    @requires_grad.setter
+    def requires_grad(self, value):
+        raise AttributeError(
+            "requires_grad can't be set: `with frozen(…):` keeps a network or a leaf constant, and "
+            "tensor(x, requires_grad=True) makes a leaf"
+        )
+
     @property
     def grad(self) -> Tensor | None:
         """What `backward()` has accumulated in this leaf; set it to None to start anew."""
@@ -327,15 +334,16 @@ class Tensor:
 class Variable(Tensor):
     """A leaf of the graph: an input whose gradient is wanted, or a network's parameter.
 
-    Its place in memory stays, as optimisers and graphs know it: `x.data = array`, and `x += y`
-    under `no_grad()`, put new values there, and graphs that were built with the old ones become
-    stale. ShapeError, TypeError or DeviceError if the new values don't fit. A copy, or what a
-    pickle gives back, is a new leaf with the same values and no `grad`.
+    `x.data = array`, and `x += y` under `no_grad()`, put new values into the memory that graphs and
+    optimisers know as its, and graphs that were built with the old ones become stale. ShapeError,
+    TypeError or DeviceError if they don't fit. A copy, or what a pickle gives back, is a new leaf
+    with the same values and no `grad`.
     """
 
     __slots__ = ()
 
     def __init__(self, data, name=""):
+        data = backend_of(data).asarray(data)  # NumPy's scalars can't be changed
         super().__init__(data, Leaf(data.shape, name))
 
     def __setattr__(self, key, value):
@@ -466,12 +474,12 @@ def is_recording() -> bool:
 
 @contextmanager
 def _record(on: bool):
-    before = _mode_now()
-    _mode.set((on, before[1]))
+    before, frozen = _mode_now()
+    _mode.set((on, frozen))
     try:
         yield
-    finally:
-        _mode.set(before)
+    finally:  # of the other half whatever it is by then: a generator may end at any time
+        _mode.set((before, _mode_now()[1]))
 
 
 def no_grad():
@@ -483,20 +491,24 @@ def no_grad():
 def frozen(*owners):
     """`with frozen(D):` D's parameters count as constants for what this thread computes inside.
 
-    Takes anything with a `parameters()` method, or iterables of leaf tensors. Gradients still
-    flow through a frozen network to its input; its own filter gradients are never computed.
-    TypeError for what is no leaf.
+    Takes anything that has `parameters`, and iterables of leaf tensors. Gradients still flow
+    through a frozen network to its input; its own filter gradients are never computed. TypeError
+    for what is no leaf.
     """
-    leaves = [p.node for o in owners for p in (o.parameters() if hasattr(o, "parameters") else o)]
-    for leaf in leaves:
-        if type(leaf) is not Leaf:
-            raise TypeError("frozen: got a tensor that is no leaf of the graph: detach it instead")
-    before = _mode_now()
-    _mode.set((before[0], before[1].union(leaves)))
+    leaves = []
+    for owner in owners:
+        parameters = getattr(owner, "parameters", owner)
+        for p in parameters() if callable(parameters) else parameters:
+            if not isinstance(p, Variable):
+                what = "tensor that is no leaf" if isinstance(p, Tensor) else type(p).__name__
+                raise TypeError(f"frozen: got a {what}, expected networks, or leaves of the graph")
+            leaves.append(p.node)
+    recording, before = _mode_now()
+    _mode.set((recording, before.union(leaves)))
     try:
         yield
     finally:
-        _mode.set(before)
+        _mode.set((_mode_now()[0], before))
 
 
 # --- Differentiating -----------------------------------------------------------------------------

@@ -4,13 +4,15 @@ A layer holds parameters, and at most running statistics, never activations: cal
 builds two independent graphs. Where a layer's parameters live is decided by the generator that
 initialises them, so there is no default device to forget.
 
-All parameters of a network stand in one flat array once an optimiser has taken them over (see
-`FlatParameters`), so that an update is one pass over memory however many layers there are.
+The parameters of a network stand side by side in a flat array once an optimiser has taken them over
+(see `FlatParameters`), so that an update is one pass over memory however many layers there are.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import math
 from collections import deque
 from reprlib import recursive_repr
@@ -61,7 +63,8 @@ class FlatParameters:
     parameters of several networks: an optimiser for either half of G, and an average of all of G.
 
     `pieces` is where the vector lies in memory: pairs of a slice of the vector and the flat memory
-    that it is. For a network and its optimiser this is one piece, whatever other sets there are.
+    that it is. If the set was the first for all its parameters, as a network's optimiser mostly is,
+    this is one piece.
 
     ValueError for a set without parameters; TypeError for what is no Parameter; TypeError or
     DeviceError if they differ in dtype or device.
@@ -72,7 +75,8 @@ class FlatParameters:
         _check_set(self.parameters)
         first = self.parameters[0].data
         self.backend, self.dtype = backend_of(first), first.dtype
-        self.size = sum(p.size for p in self.parameters)
+        self._slices = _slices(self.parameters)
+        self.size = self._slices[-1].stop
         self._settle([p for p in self.parameters if p.home is None])
         self._places = [p.data for p in self.parameters]
         self.pieces = self._pieces()
@@ -81,23 +85,23 @@ class FlatParameters:
         """Gives these parameters a flat array."""
         if homeless:
             home = self.backend.xp.concatenate([p.data.reshape(-1) for p in homeless])
-            for p, (start, stop) in zip(homeless, _ranges(homeless), strict=True):
-                p.move(home[start:stop].reshape(p.shape), home, start)
+            for p, part in zip(homeless, _slices(homeless), strict=True):
+                p.move(home[part].reshape(p.shape), home, part.start)
 
     def _pieces(self) -> list:
         """Neighbours in the vector that are neighbours in memory are one piece."""
         runs = []  # of [the home, where the run begins in it, where in the vector, its size]
-        for p, (start, _) in zip(self.parameters, _ranges(self.parameters), strict=True):
+        for p, part in zip(self.parameters, self._slices, strict=True):
             if runs and runs[-1][0] is p.home and runs[-1][1] + runs[-1][3] == p.start:
                 runs[-1][3] += p.size
             else:
-                runs.append([p.home, p.start, start, p.size])
+                runs.append([p.home, p.start, part.start, p.size])
         return [(slice(at, at + n), home[begin : begin + n]) for home, begin, at, n in runs]
 
     def views(self, vector) -> list:
         """The parts of a vector that belong to each parameter, in the parameters' shapes."""
-        ranges = zip(self.parameters, _ranges(self.parameters), strict=True)
-        return [vector[start:stop].reshape(p.shape) for p, (start, stop) in ranges]
+        parts = zip(self.parameters, self._slices, strict=True)
+        return [vector[part].reshape(p.shape) for p, part in parts]
 
     def zeros(self):
         """A vector with a zero for each number of the parameters."""
@@ -112,7 +116,7 @@ class FlatParameters:
         for p in self.parameters:
             p.updated()
 
-    def beside(self, other) -> list:
+    def paired_with(self, other) -> list:
         """Pairs of flat memory, this vector's and another's, that hold the same parts of both."""
         if len(self.pieces) == len(other.pieces) == 1:
             return [(self.pieces[0][1], other.pieces[0][1])]
@@ -147,12 +151,10 @@ def _check_set(parameters):
         check_alike(f"parameters {first.node.name!r} and {p.node.name!r}", first, p)
 
 
-def _ranges(parameters):
-    """Where each parameter begins and ends in a vector of them all."""
-    stop = 0
-    for p in parameters:
-        start, stop = stop, stop + p.size
-        yield start, stop
+def _slices(parameters) -> list[slice]:
+    """Where each parameter is in a vector of them all."""
+    ends = [0, *itertools.accumulate(p.size for p in parameters)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(ends)]
 
 
 # --- Initialisers: init(rng, shape, fan_in, fan_out) -> array ------------------------------------
@@ -240,18 +242,22 @@ class Module:
         super().__setattr__(key, value)
 
     def _write(self, key, parameter, value):
+        what = f"{type(self).__name__}.{key} is a parameter of shape {parameter.shape}"
+        if not isinstance(value, Tensor) and not _is_array(value):
+            raise TypeError(f"{what}: got a {type(value).__name__}, expected a tensor or an array")
         if isinstance(value, Tensor) and value.node is not None:
             raise TypeError(
-                f"{type(self).__name__}.{key} is a parameter, and the new value a result that was "
-                "recorded: detach() it to take over its numbers, or compute with other weights "
-                "by .at(…)"
+                f"{what}, and the new value a result that was recorded: detach() it to take over "
+                "its numbers, or compute with other weights by .at(…)"
             )
         parameter.data = value
 
     def _check_attribute(self, key, value):
         what, there = f"{type(self).__name__}.{key}", getattr(type(self), key, None)
-        taken = key in ("buffers", "name", "training") and isinstance(value, (Module, Tensor))
-        if taken or isinstance(there, (FunctionType, property)):
+        part = isinstance(value, (Module, Tensor))
+        own = (*self.buffers, "buffers", "name", "training")
+        hidden = isinstance(there, FunctionType) and (part or not callable(value))
+        if hidden or (part and key in own):
             raise AttributeError(f"{what} is {there!r}, which this would hide: take another name")
         if key == "requires_grad":
             raise AttributeError(f"{what}: nothing reads this: `with frozen(…)` keeps it constant")
@@ -282,17 +288,18 @@ class Module:
     def _below(self, path, above=()):
         """This module, and every parameter and module below it, with their paths."""
         yield path, self
+        above = (*above, id(self))
         for key, part in _parts(vars(self)):
             inner = f"{path}.{key}" if path else key
             if isinstance(part, Parameter):
                 yield inner, part
-            elif part is not self and not any(part is module for module in above):
-                yield from part._below(inner, (*above, self))
+            elif id(part) not in above:
+                yield from part._below(inner, above)
 
     def parameters(self) -> list[Parameter]:
         """Every parameter once, in the same order. Called every step, so it builds no names."""
         found = []
-        _gather(vars(self).values(), found, (self,))
+        _gather(vars(self).values(), found, (id(self),))
         return list(dict.fromkeys(found))
 
     def named_buffers(self) -> dict[str, tuple[Module, str]]:
@@ -358,8 +365,9 @@ class Module:
         """This network with these tensors in the place of its parameters; self stays as it is.
 
         weights: one tensor for each of `parameters()`, in their order and shapes; graphs lead to
-        whatever they were computed from. Everything else, buffers too, is self's own. ValueError
-        if they do not fit.
+        whatever they were computed from. Everything else, buffers too, is self's own; as in a copy,
+        a function that knows self by its closure goes on to use self's weights. ValueError if they
+        do not fit.
         """
         parameters, weights = self.parameters(), list(weights)
         if [w.shape for w in weights] != [p.shape for p in parameters]:
@@ -406,10 +414,14 @@ def _is_array(value) -> bool:
     return array and getattr(value, "ndim", 1) > 0  # NumPy's scalars are numbers
 
 
+def _knows_modules(value) -> bool:
+    return isinstance(value, (Module, Parameter, MethodType, functools.partial))
+
+
 def _parts(attributes, prefix=""):
     """The parameters and modules among attributes, also in lists, tuples and dicts, with paths.
 
-    TypeError for what would be neither trained nor saved.
+    TypeError for those in sets, and for other leaves: they would be neither trained nor saved.
     """
     for key, value in _items(attributes):
         path = f"{prefix}{key}"
@@ -428,13 +440,13 @@ def _parts(attributes, prefix=""):
 
 
 def _gather(values, found, above):
-    """Adds the parameters among values, and in the modules there, to `found`, without `above`."""
+    """Adds the parameters among values, and in modules there, to `found`; `above`: ids to skip."""
     for value in values:
         if isinstance(value, Parameter):
             found.append(value)
         elif isinstance(value, Module):
-            if value not in above:
-                _gather(vars(value).values(), found, (*above, value))
+            if id(value) not in above:
+                _gather(vars(value).values(), found, (*above, id(value)))
         elif isinstance(value, _HOLDERS):
             _gather(value.values() if isinstance(value, dict) else value, found, above)
 
@@ -450,7 +462,7 @@ def _by_name(pairs) -> dict:
 
 
 def _replaced(value, new: dict):
-    """A value with new[id(part)] in the place of its parts; what holds none of them is shared."""
+    """A value with new[id(part)] in the place of its parts; what has no modules is shared."""
     if id(value) in new:
         return new[id(value)]
     if isinstance(value, Module):
@@ -459,7 +471,9 @@ def _replaced(value, new: dict):
         return twin
     if isinstance(value, MethodType):
         return MethodType(value.__func__, _replaced(value.__self__, new))
-    if not isinstance(value, _HOLDERS):
+    if isinstance(value, functools.partial):
+        return functools.partial(_replaced(value.func, new), *value.args, **value.keywords)
+    if not isinstance(value, _HOLDERS) or not _holds(value, _knows_modules):
         return value
     items = [_replaced(item, new) for _, item in _items(value)]
     if isinstance(value, dict):

@@ -8,50 +8,56 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import partial
+from typing import NamedTuple
 
 from minigan.engine import Tensor
 from minigan.nn import FlatParameters, Module
 
 # --- Learning rates: functions of the step t = 1, 2, … -------------------------------------------
 #
-# They are `partial`s of plain functions, as these, unlike closures, can be pickled.
+# Objects rather than closures, as these can't be pickled. `steps` is after how many a rate is 0.
+
+
+class _Constant(NamedTuple):
+    lr: float
+
+    def __call__(self, t):
+        return self.lr
+
+
+class _LinearDecay(NamedTuple):
+    lr: float
+    steps: int
+    begin: float
+
+    def __call__(self, t):
+        share = (self.steps - (t - 1)) / max(self.steps - self.begin, 1.0)
+        return self.lr * min(1.0, max(0.0, share))
+
+
+class _Cosine(NamedTuple):
+    lr: float
+    steps: int
+
+    def __call__(self, t):
+        return 0.5 * self.lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / self.steps)))
 
 
 def constant(lr):
     """The same rate at every step."""
-    return partial(_constant, lr)
-
-
-def _constant(lr, t):
-    return lr
+    return _Constant(lr)
 
 
 def linear_decay(lr, steps, *, start=0.5):
     """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
     _check_steps("linear_decay", steps)
-    return _schedule(steps, _linear_decay, lr, steps, start * steps)
-
-
-def _linear_decay(lr, steps, begin, t):
-    return lr * min(1.0, max(0.0, (steps - (t - 1)) / max(steps - begin, 1.0)))
+    return _LinearDecay(lr, steps, start * steps)
 
 
 def cosine(lr, steps):
     """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
     _check_steps("cosine", steps)
-    return _schedule(steps, _cosine, lr, steps)
-
-
-def _cosine(lr, steps, t):
-    return 0.5 * lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / steps)))
-
-
-def _schedule(steps, rate, *arguments):
-    """rate(*arguments, t) as a schedule, which tells an optimiser that it is 0 after `steps`."""
-    schedule = partial(rate, *arguments)
-    schedule.steps = steps
-    return schedule
+    return _Cosine(lr, steps)
 
 
 def _check_steps(schedule, steps):
@@ -76,7 +82,7 @@ class Optimizer:
     constants: tuple = ()
 
     def __init__(self, network, lr):
-        self.schedule = lr if callable(lr) else constant(_positive("lr", lr))
+        self.schedule = _schedule(lr)
         self.flat = network.flat() if isinstance(network, Module) else FlatParameters(network)
         self.t = 0
         self.live = self.flat.backend.live()
@@ -107,14 +113,15 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The rate of the next step. Set it to a number >= 0, or to a schedule."""
+        """The rate of the next step. Set it to a number >= 0, or to a schedule.
+
+        It is no part of `state()`: a resumed run has the rate that it is made with.
+        """
         return self.schedule(self.t + 1)
 
     @lr.setter
     def lr(self, lr):
-        if not callable(lr) and not 0 <= lr < math.inf:
-            raise ValueError(f"lr is {lr}, expected a number >= 0, or a schedule")
-        self.schedule = lr if callable(lr) else constant(lr)
+        self.schedule = constant(0.0) if lr == 0 else _schedule(lr)
 
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
@@ -185,6 +192,10 @@ class Optimizer:
         for name in self.moments:
             moment = getattr(self, name)
             moment[...] = self.flat.backend.asarray(state[name], moment.dtype)
+
+
+def _schedule(lr):
+    return lr if callable(lr) else constant(_positive("lr", float(lr)))
 
 
 def _positive(name, value):
@@ -313,7 +324,7 @@ def clip_weights(network: Module, bound):
     How the first Wasserstein GAN keeps its critic's slope bounded (Arjovsky et al. 2017,
     Algorithm 1, line 7, with c = 0.01). ValueError unless bound > 0.
     """
-    bound, flat = _positive("bound", bound), network.flat()
+    bound, flat = _positive("bound", bound), FlatParameters(network.parameters())
     for _, memory in flat.pieces:
         flat.backend.xp.clip(memory, -bound, bound, out=memory)
     flat.backend.host(flat.updated)
@@ -342,23 +353,10 @@ class EMA:
         self.t = 0
         self._flat = self.network.flat(), network.flat()
         self.live = self._flat[0].backend.live()
-        self._prepare()
-
-    def _prepare(self):
-        """Pairs of arrays, the average's and the original's."""
-        average, source = self._flat
-        networks = self.network, self.source
         # Of a layer that has two paths each buffer counts once.
-        buffers = (dict.fromkeys(network.named_buffers().values()) for network in networks)
-        self._buffers = list(zip(*buffers, strict=True))
-        self._pairs = average.beside(source)
-
-    def __getstate__(self):
-        return {key: v for key, v in vars(self).items() if key not in ("_buffers", "_pairs")}
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        self._prepare()
+        places = (network.named_buffers().values() for network in (self.network, network))
+        own = ({(id(module), key): (module, key) for module, key in found} for found in places)
+        self._buffers = list(zip(*(found.values() for found in own), strict=True))
 
     def update(self):
         """To be called after each of the optimiser's steps.
@@ -370,7 +368,7 @@ class EMA:
         source.check("average", self.source.parameters())
         backend = source.backend
         backend.host(self._advance)
-        for mine, theirs in self._pairs:
+        for mine, theirs in average.paired_with(source):
             backend.average(mine, theirs, self.live)
         for (mine, key), (theirs, _) in self._buffers:
             backend.average(getattr(mine, key), getattr(theirs, key), self.live)

@@ -189,7 +189,7 @@ class Unrolling:
     def weights(self, real: Tensor, fake: Tensor) -> list[Tensor]:
         """θᴷ, a tensor for each parameter of D, with graphs that lead to `fake`."""
         D, flat = self.D, self.optimizer.flat
-        flat.check("Unrolling")
+        flat.check("Unrolling", D.parameters())
         flat.backend.host(self._advance)
         theta = tensor(flat.values(), requires_grad=True)
         moments = [Tensor(getattr(self.optimizer, name)) for name in self.optimizer.moments]

@@ -37,6 +37,7 @@ from minigan.engine import (
     ShapeError,
     StaleGraphError,
     Tensor,
+    Variable,
     frozen,
     grad,
     is_recording,
@@ -769,11 +770,9 @@ def test_frozen_nests_and_survives_exceptions():
 
 
 def test_what_is_no_leaf_cannot_be_frozen():
-    with (
-        pytest.raises(TypeError, match="frozen: got a tensor that is no leaf"),
-        frozen([leaf() * 2]),
-    ):
-        pass
+    for what, said in ((leaf() * 2, "tensor that is no leaf"), (Network(leaf()), "Network")):
+        with pytest.raises(TypeError, match=f"frozen: got a {said}"), frozen([what]):
+            pass
 
 
 # --- Threads -------------------------------------------------------------------------------------
@@ -830,6 +829,21 @@ def test_frozen_belongs_to_the_thread():
         assert not (w * w).requires_grad
 
 
+def test_a_generator_that_ends_late_changes_nothing_but_its_own():
+    """It begins where w is frozen and ends where it no longer is."""
+    w = leaf((3,))
+
+    def samples():
+        with no_grad():
+            yield
+
+    iterator = samples()
+    with frozen([w]):
+        next(iterator)
+    del iterator
+    assert (w * w).requires_grad and is_recording()
+
+
 def test_tasks_of_one_thread_do_not_share_it_either():
     async def sample():
         with no_grad():
@@ -884,6 +898,15 @@ def test_new_values_of_a_leaf_make_older_graphs_stale():
         assert x.data is memory
         assert grad((x * x).sum(), [x])[0].numpy().tolist() == (2 * memory).tolist()
     assert memory.tolist() == [2, 3]
+
+
+def test_a_leaf_of_one_number_keeps_its_place_too():
+    """A reduction's result is a scalar of NumPy's, which can't be written to."""
+    x = Variable(tensor([1.0, 3.0]).mean().data)
+    x.data += np.float32(1)
+    assert x.item() == 3
+    with pytest.raises(AttributeError, match=r"`with frozen\(…\):`"):
+        x.requires_grad = False
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ parameters (order, names, state, copies, the one flat array), and what is rememb
 calls (running statistics: yes; activations: never).
 """
 
+import functools
 import gc
 import itertools
 import math
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import weakref
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -873,6 +875,40 @@ def test_a_layer_in_two_places_is_trained_once_and_has_both_names():
     assert list(net.named_parameters())[-2:] == ["again.weight", "again.bias"]
 
 
+def test_modules_that_compare_equal_are_two():
+    @dataclass
+    class Wide(nn.Module):
+        width: int
+        buffers = ("mean",)
+
+        def __post_init__(self):
+            self.layer, self.mean = nn.Linear(self.width, 1, rng=rng()), np.zeros(1, np.float32)
+
+    net = Wide(2)
+    net.inner = Wide(2)
+    assert len(net.parameters()) == len(net.named_parameters()) == 4
+    assert len(optim.EMA(net).network.named_buffers()) == 2
+
+
+def test_what_knows_its_module_computes_with_other_weights_too():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer, self.calls = nn.Linear(2, 2, rng=rng(), bias=False), []
+            self.first, self.second = self.apply, functools.partial(self.apply, scale=2.0)
+
+        def apply(self, x, scale=1.0):
+            self.calls.append(scale)
+            return self.layer(x) * scale
+
+        def forward(self, x):
+            return self.first(x) + self.second(x)
+
+    net, x = Net(), tensor(np.ones((1, 2), np.float32))
+    assert net.at([tensor(np.zeros((2, 2), np.float32))])(x).numpy().tolist() == [[0, 0]]
+    assert net.calls == [1, 2], "what holds no modules is shared"
+    assert (net(x).numpy() != 0).all()
+
+
 def test_two_parts_of_one_name_are_refused():
     net = Tower()
     net.heads = {1: nn.Linear(1, 1, rng=rng()), "1": nn.Linear(1, 1, rng=rng())}
@@ -939,6 +975,8 @@ def test_values_assigned_to_a_parameter_are_written_into_it(write):
     [
         (lambda net: setattr(net, "weight", np.ones(2, np.float32)), ShapeError, r"\(2,\), exp"),
         (lambda net: setattr(net, "weight", np.ones((2, 2))), TypeError, "float32 and float64"),
+        (lambda net: setattr(net, "weight", 0.5), TypeError, r"Linear\.weight .*: got a float"),
+        (lambda net: setattr(net, "weight", nn.ReLU()), TypeError, r"weight .*: got a ReLU"),
         (lambda net: setattr(net.weight, "data", [[1, 2], [3, 4]]), TypeError, "takes an array"),
         (lambda net: setattr(net, "weight", net.weight * 0.5), TypeError, r"recorded: detach\(\)"),
         (lambda net: net.weight.__imul__(0.5), RuntimeError, r"under no_grad\(\)"),
@@ -960,6 +998,26 @@ def test_an_attribute_that_would_hide_a_method_is_refused(name):
     net = Tower()
     with pytest.raises(AttributeError, match=rf"Tower\.{name} .*take another name"):
         setattr(net, name, nn.Flatten())
+
+
+def test_functions_and_properties_may_be_attributes():
+    """A method may be replaced by a function, and a property may take what is assigned to it."""
+
+    class Net(nn.Module):
+        act = staticmethod(F.relu)
+        _width = 1
+
+        @property
+        def width(self):
+            return self._width
+
+        @width.setter
+        def width(self, value):
+            self._width = value
+
+    net, x = Net(), tensor([-1.0])
+    net.act, net.width, net.forward = F.tanh, 5, lambda x: net.act(x)
+    assert net(x).item() == pytest.approx(math.tanh(-1)) and net.width == 5
 
 
 @pytest.mark.parametrize(

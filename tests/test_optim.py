@@ -310,12 +310,15 @@ def test_what_was_made_before_a_network_was_converted_does_not_pretend():
     assert bits(net) == before and average.t == 0
 
 
-def test_an_average_of_layers_that_were_replaced_does_not_pretend():
+def test_what_was_made_before_layers_were_replaced_does_not_pretend():
     net = network()
-    average = EMA(net)
+    average, unrolling = EMA(net), Unrolling(net, SGD(net, 0.1), losses.Wasserstein(), steps=1)
     setattr(net, "2", nn.Linear(4, 1, rng=cpu.generator(7)))
     with pytest.raises(RuntimeError, match=r"average: .*replaced, since this was made"):
         average.update()
+    x = tensor(np.ones((2, 3), np.float32))
+    with pytest.raises(RuntimeError, match=r"Unrolling: .*replaced, since this was made"):
+        unrolling.weights(x, x)
 
 
 @pytest.mark.parametrize("lr", [0, -1e-3, math.inf, math.nan])
@@ -486,6 +489,17 @@ def test_a_run_goes_on_in_a_process_that_has_just_started():
     )
     assert everything(pickle.loads(done.stdout)) == everything(trained(run(), 3))
     assert done.stderr == b"True\n"
+
+
+def test_a_network_that_owns_its_average_is_copied_with_it():
+    net = network()
+    net.average = EMA(net, 0.5)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        twin[0].weight = twin[0].weight.data + np.float32(8)
+        twin.average.update()
+        assert twin.average.source is twin
+        moved = twin.average.network[0].weight.data - net[0].weight.data
+        np.testing.assert_allclose(moved, 8 * (1 - 2 / 11), rtol=1e-5)
 
 
 def test_a_tensor_with_a_graph_is_neither_copied_nor_pickled():

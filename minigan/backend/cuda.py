@@ -211,9 +211,19 @@ class CudaBackend(Backend):
 
     def gemm(self, a, b, out):
         """out = a b, for matrices without gaps in memory."""
-        if self.thread.watched is not None:
-            self.thread.watched.append(f"a product of {a.shape} and {b.shape}")
+        self._note("a product of {} and {}", a.shape, b.shape)
         self._products.gemm(a, b, out, tf32=self.precision == "tf32")
+
+    def _note(self, words, *values):
+        """What this thread is about to launch. DeviceError if it hasn't asked for the device."""
+        thread = self.thread
+        if not thread.entered:
+            raise DeviceError(
+                f"{words.format(*values)}: this thread has not asked for the device, so it would "
+                'not wait for the others: call get_backend("cuda") in it first'
+            )
+        if thread.watched is not None:
+            thread.watched.append(words.format(*values))
 
     # --- Memory ---
 
@@ -254,13 +264,7 @@ class CudaBackend(Backend):
 
         Python integers are passed as 64-bit; NumPy scalars as what they are.
         """
-        if not self.thread.entered:
-            raise DeviceError(
-                f"{name}: this thread has not asked for the device, so it would not wait for the "
-                'others: call get_backend("cuda") in it first'
-            )
-        if self.thread.watched is not None:
-            self.thread.watched.append(f"{name} of {work:,} elements")
+        self._note("{} of {:,} elements", name, work)
         if work == 0:
             return
         kinds = {a.dtype for a in arguments if isinstance(a, self.cupy.ndarray)}
