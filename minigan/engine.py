@@ -498,17 +498,19 @@ def frozen(*owners):
     leaves = []
     for owner in owners:
         parameters = getattr(owner, "parameters", owner)
-        for p in parameters() if callable(parameters) else parameters:
-            if not isinstance(p, Variable):
-                what = "tensor that is no leaf" if isinstance(p, Tensor) else type(p).__name__
-                raise TypeError(f"frozen: got a {what}, expected networks, or leaves of the graph")
-            leaves.append(p.node)
+        parameters = parameters() if callable(parameters) else parameters
+        leaves += [p.node if isinstance(p, Variable) else _refuse_to_freeze(p) for p in parameters]
     recording, before = _mode_now()
     _mode.set((recording, before.union(leaves)))
     try:
         yield
     finally:
         _mode.set((_mode_now()[0], before))
+
+
+def _refuse_to_freeze(x):
+    what = "tensor that is no leaf" if isinstance(x, Tensor) else type(x).__name__
+    raise TypeError(f"frozen: got a {what}, expected networks, or leaves of the graph")
 
 
 # --- Differentiating -----------------------------------------------------------------------------
@@ -899,10 +901,11 @@ def max(x, axis=None, keepdims=False):
 def reduced(op, axis, shape) -> tuple:
     """The axes of a reduction, counted from the front, and `shape` with each of them kept as 1.
 
-    The axes are a tuple, or None for all. ShapeError, naming the operation, if they are not there.
+    The axes are a tuple, or None for all, and the shape then (), which broadcasts as well.
+    ShapeError, naming the operation, if there are no such axes.
     """
     if axis is None:
-        return None, (1,) * len(shape)
+        return None, ()
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     if not shape and all(a in (0, -1) for a in axes):
         return None, ()  # one value has no axis, but NumPy reduces it over its first or last one
