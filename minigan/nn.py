@@ -258,7 +258,8 @@ class Module:
         own = (*self.buffers, "buffers", "name", "training")
         hidden = isinstance(there, FunctionType) and (part or not callable(value))
         if hidden or (part and key in own):
-            raise AttributeError(f"{what} is {there!r}, which this would hide: take another name")
+            whose = "method" if hidden else "attribute"
+            raise AttributeError(f"{what} would hide the {whose} of that name: take another name")
         if key == "requires_grad":
             raise AttributeError(f"{what}: nothing reads this: `with frozen(…)` keeps it constant")
         if isinstance(value, Variable) and not isinstance(value, Parameter):
