@@ -426,5 +426,6 @@ def pair(value) -> tuple[int, int]:
         value = value, value
     if len(value) != 2:
         raise TypeError(f"{value!r} is no pair of integers, (vertical, horizontal)")
-    vertical, horizontal = (whole_number("a size in pixels", n) for n in value)
-    return vertical, horizontal
+    vertical, horizontal = value
+    what = "a size in pixels"
+    return whole_number(what, vertical), whole_number(what, horizontal)
