@@ -43,7 +43,8 @@ def test_the_ring_is_found_whole(tmp_path):
         Image.open(tmp_path / "result.png") as picture,
         Image.open(tmp_path / "training.gif") as film,
     ):
-        assert picture.size == (1000, 460) and film.n_frames == 5
+        # 4.6 inches of 100 pixels; older versions of Matplotlib round down what is 459.999….
+        assert picture.size in ((1000, 460), (1000, 459)) and film.n_frames == 5
 
 
 def equal(a, b):

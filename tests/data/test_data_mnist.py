@@ -233,8 +233,13 @@ def test_a_link_in_the_cache_stays_and_its_target_is_fetched(monkeypatch, tmp_pa
 
 def nobody_s_home(monkeypatch):
     """As for a user in a container: no HOME, and none in the list of users."""
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
 
 
 def test_without_a_home_folder_the_error_says_what_to_do(monkeypatch, tmp_path):
