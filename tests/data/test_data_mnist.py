@@ -242,6 +242,7 @@ def nobody_s_home(monkeypatch):
     monkeypatch.setattr("pwd.getpwuid", unknown)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no list of users that is asked")
 def test_without_a_home_folder_the_error_says_what_to_do(monkeypatch, tmp_path):
     nobody_s_home(monkeypatch)
     for download in (True, False):
