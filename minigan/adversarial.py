@@ -11,6 +11,9 @@ The loop itself stands in each example. Both steps take generated samples, not n
 forward pass of G may serve both, as in the well-known DCGAN script: the discriminator step cuts
 the samples off from G (`detach`), and the generator step asks the D that has just moved. Asking
 the old D, by keeping its outputs from before its update, raises StaleGraphError.
+
+`real` and `fake` are what D is shown: samples, or a tuple of samples and their conditions, so that
+a conditional game is `fake = G(z, y), y` and D(x, y).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minigan.engine import Tensor, frozen, grad, mean
-from minigan.losses import Objective
+from minigan.losses import Objective, together
 from minigan.nn import Module
 from minigan.optim import Optimizer
 
@@ -58,12 +61,19 @@ class GeneratorReport(NamedTuple):
         return mean(self.objective.score(self.fake_output))
 
 
+def detached(shown):
+    """What D is shown, or what it said of it, cut off from the graph: a tensor or a tuple."""
+    if isinstance(shown, Tensor):
+        return shown.detach()
+    return tuple(part.detach() for part in together(shown))
+
+
 def discriminator_step(
     D: Module,
     optimizer: Optimizer,
     objective: Objective,
-    real: Tensor,
-    fake: Tensor,
+    real: Tensor | tuple[Tensor, ...],
+    fake: Tensor | tuple[Tensor, ...],
     *,
     penalty=None,
 ) -> DiscriminatorReport:
@@ -71,26 +81,27 @@ def discriminator_step(
 
     penalty: a function of (D, real, fake) added to the loss, such as `gradient_penalty(…)`.
     """
-    fake = fake.detach()
-    real_output, fake_output = D(real), D(fake)
+    fake = detached(fake)
+    real_output, fake_output = objective.judge(D, real), objective.judge(D, fake)
     loss = objective.discriminator(real_output, fake_output)
-    total = loss if penalty is None else loss + penalty(D, real, fake)
+    total = loss if penalty is None else loss + penalty(objective.critic(D), real, fake)
     optimizer.step(grad(total, optimizer.parameters))
-    return DiscriminatorReport(loss.detach(), objective, real_output.detach(), fake_output.detach())
+    outputs = detached(real_output), detached(fake_output)
+    return DiscriminatorReport(loss.detach(), objective, *outputs)
 
 
 def generator_step(
     D: Module,
     optimizer: Optimizer,
     objective: Objective,
-    fake: Tensor,
+    fake: Tensor | tuple[Tensor, ...],
     *,
-    real: Tensor | None = None,
+    real: Tensor | tuple[Tensor, ...] | None = None,
     penalty=None,
 ) -> GeneratorReport:
     """One descent of J(G) through D(G(z)); D is frozen, so that its own gradients cost nothing.
 
-    fake: G(z), with its graph; `optimizer` holds G's parameters.
+    fake: G(z), with its graph, or a tuple that begins with it; `optimizer` holds G's parameters.
     real: real samples, which only a `relative` objective looks at: ValueError if it has none.
     penalty: a function of (D, real, fake) added to the loss, such as one of D's features.
     """
@@ -100,11 +111,11 @@ def generator_step(
             "pass real=…"
         )
     with frozen(D):
-        output = D(fake)
-        loss = objective.generator(output, D(real) if objective.relative else None)
-        total = loss if penalty is None else loss + penalty(D, real, fake)
+        output = objective.judge(D, fake)
+        loss = objective.generator(output, objective.judge(D, real) if objective.relative else None)
+        total = loss if penalty is None else loss + penalty(objective.critic(D), real, fake)
     optimizer.step(grad(total, optimizer.parameters))
-    return GeneratorReport(loss.detach(), objective, output.detach())
+    return GeneratorReport(loss.detach(), objective, detached(output))
 
 
 # --- When it goes wrong --------------------------------------------------------------------------

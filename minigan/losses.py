@@ -5,6 +5,9 @@ energies of an autoencoding discriminator. Written on logits, ln σ(l) = −soft
 ln(1 − σ(l)) = −softplus(l) are exact for any l, where a logarithm of a rounded sigmoid would be −∞.
 Every loss is to be minimised.
 
+What D is shown, real or generated, is a tensor of samples, or a tuple of it and its conditions
+(labels, captions, the other picture of a pair), each a tensor with a row per sample: D(x, y).
+
 Each objective's text says what G minimises once D is optimal, and how it is known to fail. Below,
 p_d is the data's density and p_g that of G's samples.
 """
@@ -27,6 +30,11 @@ from minigan.engine import (
 )
 
 
+def together(shown) -> tuple[Tensor, ...]:
+    """What D is shown as a tuple: the samples, then their conditions, if there are any."""
+    return tuple(shown) if isinstance(shown, (tuple, list)) else (shown,)
+
+
 class Objective:
     """One objective: two functions from D's outputs (any shape) to a scalar tensor.
 
@@ -37,6 +45,14 @@ class Objective:
     name = ""
     probabilistic = False
     relative = False
+
+    def judge(self, D, shown):
+        """D's output for what it is shown, a tensor or a tuple."""
+        return D(*together(shown))
+
+    def critic(self, D):
+        """What a penalty is to hold the slope of: a function of all that D is shown."""
+        return D
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss, given its outputs for real and for generated samples."""
@@ -349,34 +365,47 @@ def cross_entropy(logits: Tensor, labels) -> Tensor:
     return -mean(F.log_softmax(logits)[rows, labels])
 
 
-class AuxiliaryClassifier:
+class AuxiliaryClassifier(Objective):
     """AC-GAN (Odena et al. 2017, eqs. 2 and 3): D also names the class, and G helps it to.
 
         J(D) = source's J(D) + CE(x) + CE(G(z, c)),      J(G) = source's J(G) + CE(G(z, c))
 
-    CE is D's `cross_entropy` in naming the class that a sample has, or was made for. D's output is
-    a pair (source (n, 1), classes (n, k)). At the optimum G does not make p_d: it prefers samples
-    whose class is beyond doubt, the less varied the larger `weight` (Gong et al. 2019).
+    CE is D's `cross_entropy` in naming the class that a sample has, or was made for. What is shown
+    is a pair (samples, labels (n,)), of which D sees the samples alone; its output is a pair too,
+    (source (n, 1), classes (n, k)). At the optimum G does not make p_d: it prefers samples whose
+    class is beyond doubt, the less varied the larger `weight` (Gong et al. 2019).
     """
 
     def __init__(self, source: Objective, *, weight=1.0):
         self.source, self.weight = source, weight
+        self.name = f"{source.name} with classes"
+        self.probabilistic, self.relative = source.probabilistic, source.relative
 
-    def discriminator(self, real, fake, real_labels, fake_labels) -> Tensor:
-        """D's loss: its pairs of outputs, and the classes, integers (n,), of both batches."""
-        named = cross_entropy(real[1], real_labels) + cross_entropy(fake[1], fake_labels)
-        return self.source.discriminator(real[0], fake[0]) + self.weight * named
+    def judge(self, D, shown):
+        """D's output for the source, and its cross-entropy in naming the classes."""
+        samples, labels = shown
+        source, classes = D(samples)
+        return source, cross_entropy(classes, labels)
 
-    def generator(self, fake, fake_labels, real=None) -> Tensor:
-        """G's loss; `real` is D's pair of outputs for real samples, if the source is `relative`."""
+    def critic(self, D):
+        return lambda samples, labels: D(samples)[0]
+
+    def discriminator(self, real, fake):
+        return self.source.discriminator(real[0], fake[0]) + self.weight * (real[1] + fake[1])
+
+    def generator(self, fake, real=None):
         source = self.source.generator(fake[0], None if real is None else real[0])
-        return source + self.weight * cross_entropy(fake[1], fake_labels)
+        return source + self.weight * fake[1]
+
+    def score(self, output):
+        return self.source.score(output[0])
 
 
 # --- Penalties on D's slope ----------------------------------------------------------------------
 #
-# Each returns a function penalty(D, real, fake) of two batches (n, …) of one shape, whose value is
-# a scalar to be added to D's loss, and whose gradient goes through D's gradient.
+# Each returns a function penalty(D, real, fake) of what D is shown, batches (n, …) of one shape or
+# tuples that begin with them. Its value is a scalar to be added to D's loss, and its gradient goes
+# through D's gradient in the samples; conditions are held fast.
 
 
 def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False):
@@ -388,12 +417,15 @@ def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False
 
     With a finite λ the best slope is a little above 1, so the critic's value is above W₁; and
     two-sided, a slope of the wrong sign is punished on its way through 0 (see examples/wgan.py).
+    Conditions are those of the real samples: show D the same ones with the fakes.
     """
 
     def penalty(D, real, fake):
+        real, *conditions = together(real)
+        fake, *_ = together(fake)
         t = Tensor(rng.uniform((len(real),) + (1,) * (real.ndim - 1), dtype=real.dtype))
         x = tensor(t * real.detach() + (1.0 - t) * fake.detach(), requires_grad=True)
-        return weight * _squared_excess(D, x, target, one_sided)
+        return weight * _squared_excess(D, x, conditions, target, one_sided)
 
     return penalty
 
@@ -407,9 +439,10 @@ def dragan_penalty(rng: Generator, *, weight=10.0, target=1.0, spread=0.5):
     """
 
     def penalty(D, real, fake):
+        real, *conditions = together(real)
         noise = rng.normal(real.shape, dtype=real.dtype) * (var(real.detach()).data ** 0.5 * spread)
         x = tensor(real.detach() + Tensor(noise), requires_grad=True)
-        return weight * _squared_excess(D, x, target, one_sided=False)
+        return weight * _squared_excess(D, x, conditions, target, one_sided=False)
 
     return penalty
 
@@ -440,19 +473,20 @@ def r2_penalty(*, weight=10.0):
     return penalty
 
 
-def _squared_excess(D, x, target, one_sided):
+def _squared_excess(D, x, conditions, target, one_sided):
     """E (‖∇D(x)‖ − target)². ε stands under the root: at a zero gradient √ has infinite slope."""
-    excess = F.sqrt(_squared_slope(D, x) + 1e-12) - target
+    excess = F.sqrt(_squared_slope(D, x, conditions) + 1e-12) - target
     if one_sided:
         excess = F.relu(excess)
     return mean(excess * excess)
 
 
-def _mean_squared_slope(D, samples):
-    return mean(_squared_slope(D, tensor(samples.detach(), requires_grad=True)))
+def _mean_squared_slope(D, shown):
+    samples, *conditions = together(shown)
+    return mean(_squared_slope(D, tensor(samples.detach(), requires_grad=True), conditions))
 
 
-def _squared_slope(D, x):
-    """‖∇D(x)‖² per sample (n,)."""
-    (gradient,) = grad(sum(D(x)), [x], create_graph=True)
+def _squared_slope(D, x, conditions):
+    """‖∇D(x)‖² per sample (n,), the gradient being that in x."""
+    (gradient,) = grad(sum(D(x, *conditions)), [x], create_graph=True)
     return sum(gradient * gradient, tuple(range(1, x.ndim)))

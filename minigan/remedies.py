@@ -27,7 +27,7 @@ import contextlib
 
 import minigan.functional as F
 from minigan import optim
-from minigan.adversarial import GeneratorReport
+from minigan.adversarial import GeneratorReport, detached
 from minigan.backend import Generator
 from minigan.engine import (
     ShapeError,
@@ -43,7 +43,7 @@ from minigan.engine import (
     var,
     whole_number,
 )
-from minigan.losses import Objective
+from minigan.losses import Objective, together
 from minigan.nn import Module, Parameter, check_sizes, normal
 from minigan.optim import Optimizer
 
@@ -196,9 +196,10 @@ class Unrolling:
         with _buffers_kept(D):
             for live in self._live:
                 ahead = D.at(flat.views(theta))
-                loss = self.objective.discriminator(ahead(real), ahead(fake))
+                outputs = (self.objective.judge(ahead, shown) for shown in (real, fake))
+                loss = self.objective.discriminator(*outputs)
                 if self.penalty is not None:
-                    loss = loss + self.penalty(ahead, real, fake)
+                    loss = loss + self.penalty(self.objective.critic(ahead), real, fake)
                 (g,) = grad(loss, [theta], create_graph=True)
                 theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
         return flat.views(theta)
@@ -211,10 +212,11 @@ class Unrolling:
         D, objective = self.D, self.objective
         ahead = D.at(self.weights(real, fake))
         with _buffers_kept(D):
-            output = ahead(fake)
-            loss = objective.generator(output, ahead(real) if objective.relative else None)
+            output = objective.judge(ahead, fake)
+            known = objective.judge(ahead, real) if objective.relative else None
+            loss = objective.generator(output, known)
         optimizer.step(grad(loss, optimizer.parameters))
-        return GeneratorReport(loss.detach(), objective, output.detach())
+        return GeneratorReport(loss.detach(), objective, detached(output))
 
     def _advance(self):
         for t, live in enumerate(self._live, start=self.optimizer.t + 1):
@@ -277,42 +279,55 @@ class History:
     when D comes after it, and back. The buffer costs its memory, and D learns from fewer new
     samples. A checkpoint part; `rng` is another.
 
-    samples: the first that G made, (size, …); their number and dtype stay.
+    samples: the first that G made, (size, …), or a tuple of them and their conditions, which are
+    then kept with each; their number and dtypes stay.
     """
 
-    def __init__(self, samples: Tensor, *, rng: Generator):
-        self.samples, self.rng = samples.detach().data.copy(), rng
+    def __init__(self, samples: Tensor | tuple[Tensor, ...], *, rng: Generator):
+        self.parts, self.rng = [part.data.copy() for part in together(samples)], rng
 
-    def mix(self, fake: Tensor) -> Tensor:
-        """n/2 of the n samples `fake` (n, …), then n/2 past ones; detached.
+    @property
+    def samples(self):
+        """The buffer, without conditions."""
+        return self.parts[0]
+
+    def mix(self, fake):
+        """n/2 of the n samples `fake` (n, …), then n/2 past ones; detached. Of a tuple, a tuple.
 
         The other half of `fake` take random places in the buffer, after that. The places are one
         in each of n/2 equal parts, so that no two samples get the same. ShapeError unless n is even
         and n/2 divides the size of the buffer.
         """
-        size, half = len(self.samples), len(fake) // 2
-        if fake.shape[1:] != self.samples.shape[1:] or len(fake) % 2 or half < 1 or size % half:
+        shown = [part.detach() for part in together(fake)]
+        size, n, half = len(self.samples), len(shown[0]), len(shown[0]) // 2
+        fits = [x.shape == (n, *kept.shape[1:]) for x, kept in zip(shown, self.parts, strict=False)]
+        if len(shown) != len(self.parts) or not all(fits) or n % 2 or half < 1 or size % half:
             raise ShapeError(
-                f"History: got fakes {fake.shape} for a buffer {self.samples.shape}: expected "
-                "(n, …) of the same kind, n even and n/2 dividing the size of the buffer"
+                f"History: got fakes {[x.shape for x in shown]} for a buffer "
+                f"{[kept.shape for kept in self.parts]}: expected (n, …) of the same kinds, n even "
+                "and n/2 dividing the size of the buffer"
             )
-        fake, part = fake.detach(), size // half
-        past = self.samples[self.rng.integers(0, size, half)]
-        places = self.rng.backend.xp.arange(0, size, part) + self.rng.integers(0, part, half)
-        self.samples[places] = fake.data[half:]
-        return F.concatenate([fake[:half], Tensor(past)])
+        each, chosen = size // half, self.rng.integers(0, size, half)
+        places = self.rng.backend.xp.arange(0, size, each) + self.rng.integers(0, each, half)
+        mixed = []
+        for x, kept in zip(shown, self.parts, strict=True):
+            mixed.append(F.concatenate([x[:half], Tensor(kept[chosen])]))
+            kept[places] = x.data[half:]
+        return mixed[0] if isinstance(fake, Tensor) else tuple(mixed)
 
     def state(self) -> dict:
-        """The buffer."""
-        return {"samples": self.samples}
+        """The buffer, part by part."""
+        names = ["samples", *(f"condition {k}" for k in range(1, len(self.parts)))]
+        return dict(zip(names, self.parts, strict=True))
 
     def load_state(self, state: dict):
-        """Takes over `state()` of a history of the same size and shape."""
-        if state["samples"].shape != self.samples.shape:
-            raise ValueError(
-                f"samples has shape {state['samples'].shape}, expected {self.samples.shape}"
-            )
-        self.samples[...] = self.rng.backend.asarray(state["samples"], self.samples.dtype)
+        """Takes over `state()` of a history of the same size and shapes."""
+        mine = self.state()
+        for name, kept in mine.items():
+            if state[name].shape != kept.shape:
+                raise ValueError(f"{name} has shape {state[name].shape}, expected {kept.shape}")
+        for name, kept in mine.items():
+            kept[...] = self.rng.backend.asarray(state[name], kept.dtype)
 
 
 # --- D can't be sure of itself -------------------------------------------------------------------

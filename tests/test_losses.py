@@ -480,19 +480,29 @@ def test_cross_entropy_refuses(logits, labels, error):
 def test_auxiliary_classifier_is_the_sum_of_its_parts(name):
     source = OBJECTIVES[name]()
     game = AuxiliaryClassifier(source, weight=0.5)
-    (r, f), classes = (tensor(fill((4, 1), seed=s)) for s in (0, 1)), [fill((4, 3), seed=2)] * 2
-    real_labels, fake_labels = np.array([0, 1, 2, 0]), np.array([2, 2, 1, 0])
-    named = [
-        cross_entropy(tensor(c), labels).item()
-        for c, labels in zip(classes, (real_labels, fake_labels), strict=True)
-    ]
-    real, fake = ((side, tensor(c)) for side, c in zip((r, f), classes, strict=True))
-    assert game.discriminator(real, fake, real_labels, fake_labels).item() == pytest.approx(
-        source.discriminator(r, f).item() + 0.5 * sum(named)
+    verdicts, classes = (fill((8, k), seed=k) for k in (1, 3))
+    labels = np.array([0, 1, 2, 0, 2, 2, 1, 0])
+
+    def D(x):
+        """Sample i is the number i, and D's output for it the i-th row."""
+        rows = x.data.astype(int)[:, 0]
+        return tensor(verdicts[rows]), tensor(classes[rows])
+
+    numbers = tensor(np.arange(8.0)[:, None])
+    real, fake = ((numbers[part], tensor(labels[part])) for part in (slice(4), slice(4, 8)))
+    named = -np.log(np.exp(classes) / np.exp(classes).sum(axis=1, keepdims=True))
+    named = named[np.arange(8), labels].reshape(2, 4).mean(axis=1)
+    r, f = tensor(verdicts[:4]), tensor(verdicts[4:])
+    judged = game.judge(D, real), game.judge(D, fake)
+    assert game.discriminator(*judged).item() == pytest.approx(
+        source.discriminator(r, f).item() + 0.5 * named.sum()
     )
-    assert game.generator(fake, fake_labels, real).item() == pytest.approx(
+    assert game.generator(judged[1], judged[0]).item() == pytest.approx(
         source.generator(f, r).item() + 0.5 * named[1]
     )
+    assert (game.relative, game.probabilistic) == (source.relative, source.probabilistic)
+    np.testing.assert_array_equal(game.score(judged[0]).numpy(), source.score(r).numpy())
+    np.testing.assert_array_equal(game.critic(D)(*fake).numpy(), verdicts[4:])
 
 
 # --- Penalties -----------------------------------------------------------------------------------
@@ -511,6 +521,32 @@ class Spy:
 
 def samples(shape, dtype=np.float64):
     return tensor(fill(shape, seed=1).astype(dtype)), tensor(fill(shape, seed=2).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [
+        (lambda: gradient_penalty(cpu.generator(0)), lambda s: 10 * (np.sqrt(s + 1e-12) - 1) ** 2),
+        (lambda: dragan_penalty(cpu.generator(0)), lambda s: 10 * (np.sqrt(s + 1e-12) - 1) ** 2),
+        (lambda: r1_penalty(weight=3.0), lambda s: 1.5 * s),
+        (lambda: r2_penalty(weight=3.0), lambda s: 1.5 * s),
+    ],
+)
+def test_a_penalty_holds_conditions_fast(make, value):
+    """D(x, y) = tanh(x a + y b): its gradient in x is (1 − D²) a, at whatever x it is asked."""
+    a, b, asked = fill((3, 1), seed=5), fill((2, 1), seed=6), []
+
+    def D(x, y):
+        asked.append((x.numpy().copy(), y.numpy()))
+        return F.tanh(x @ tensor(a) + y @ tensor(b))
+
+    (real, fake), y = samples((4, 3)), tensor(fill((4, 2), seed=7))
+    loss = make()(D, (real, y), (fake, y))
+    [(x, condition)] = asked
+    assert condition is y.data
+    slope = (1 - np.tanh(x @ a + condition @ b) ** 2) * a.T
+    expected = value((slope**2).sum(axis=1)).mean()
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
 
 
 @given(

@@ -424,6 +424,27 @@ def test_half_of_a_mixed_batch_is_new_and_half_is_past():
     assert (history.samples[:, 0] >= 100).all()  # every place was taken in turn: (3/4)³⁹ = 10⁻⁵
 
 
+def test_a_history_keeps_each_sample_with_its_condition():
+    """Sample i is the number i and its condition 10 i: so they are after any number of turns."""
+
+    def shown(start, n):
+        x = np.arange(start, start + n, dtype=np.float32)[:, None]
+        return tensor(x), tensor((10 * x[:, 0]).astype(int))
+
+    history = remedies.History(shown(0, 12), rng=cpu.generator(0))
+    for turn in range(1, 9):
+        x, y = history.mix(shown(100 * turn, 4))
+        assert (10 * x.numpy()[:, 0]).tolist() == y.numpy().tolist()
+        assert x.numpy()[:2, 0].tolist() == [100 * turn, 100 * turn + 1]
+    assert (history.samples[:, 0] > 99).sum() > 6
+    again = remedies.History(shown(0, 12), rng=cpu.generator(0))
+    again.load_state(history.state())
+    for mine, theirs in zip(again.parts, history.parts, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(ShapeError, match="History: got fakes"):
+        history.mix(shown(0, 4)[0])
+
+
 def test_every_past_sample_is_as_likely_and_so_is_every_place():
     drawn, replaced = np.zeros(16), np.zeros(16)
     history = remedies.History(numbered(0, 16), rng=cpu.generator(0))

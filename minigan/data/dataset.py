@@ -108,26 +108,38 @@ class Batches:
     from (seed, epoch) alone; what is left over at its end is dropped, so that every batch has the
     same size. `step` is what `next()` will draw; set it to go on from there.
 
-    data      a `Dataset`, or its uint8 images (n, h, w, c)
+        Batches(dataset, 64, seed)                        images
+        Batches((dataset, dataset.labels), 64, seed)      images with their labels
+        Batches((photos, maps), 64, seed)                 pairs
+
+    data      a `Dataset`, or its uint8 images (n, h, w, c); or a tuple of such and of other arrays,
+              with a row for each image, which then travel together: a batch is a tuple of arrays
     size      images in a batch, an int; ValueError unless 1 ≤ size ≤ n
     seed      an int ≥ 0
     backend   the device to keep the images on; they are sent there once, as bytes
+
+    DataError for other data, and for parts that are not equally long.
     """
 
     def __init__(self, data, size: int, seed: int, backend: Backend = cpu):
-        dataset = data if isinstance(data, Dataset) else Dataset("images", data)
-        size = whole_number("batch size", size)
+        self._alone = not isinstance(data, (tuple, list))
+        first, *others = (data,) if self._alone else data
+        dataset = first if isinstance(first, Dataset) else Dataset("images", first)
+        parts = [dataset.images, *map(_rows, others)]
+        lengths, size = [len(part) for part in parts], whole_number("batch size", size)
+        if len(set(lengths)) > 1:
+            raise DataError(f"what travels together has {lengths} rows: wanted equally many")
         if not 1 <= size <= len(dataset):
             raise ValueError(f"batch size {size}: wanted 1 to {len(dataset)}, the images there are")
         self.size, self.seed, self.backend = size, seed, backend
-        self._images = backend.asarray(dataset.images)
+        self._parts = [backend.asarray(part) for part in parts]
         self._labels = None if dataset.labels is None else backend.asarray(dataset.labels)
         self._epoch, self._order = None, None
         self.step, self._index = 0, None
 
     def __len__(self):
         """How many batches make an epoch."""
-        return len(self._images) // self.size
+        return len(self._parts[0]) // self.size
 
     def __getitem__(self, step: int):
         return self.at(step)
@@ -136,13 +148,22 @@ class Batches:
     __iter__ = None
 
     def at(self, step: int):
-        """The images of `step` = 0, 1, 2 …: float32 (size, h, w, c) in [−1, 1] on the device."""
-        return self.backend.to_unit(self._images, self._indices(step))
+        """The batch of `step` = 0, 1, 2 …: images as float32 (size, h, w, c) in [−1, 1], other rows
+        as they are, all on the device.
+        """
+        return self._drawn(self._indices(step))
 
     def next(self):
-        """The images of the step that is due, and one step on; for use in a captured step."""
+        """The batch of the step that is due, and one step on; for use in a captured step."""
         self.backend.host(self._advance)
-        return self.backend.to_unit(self._images, self._index)
+        return self._drawn(self._index)
+
+    def _drawn(self, index):
+        rows = [
+            self.backend.to_unit(part, index) if _are_images(part) else part.take(index, axis=0)
+            for part in self._parts
+        ]
+        return rows[0] if self._alone else tuple(rows)
 
     def labels(self):
         """The labels of the images that `next()` drew last, int64 (size,); in a captured step too.
@@ -176,6 +197,18 @@ class Batches:
         if epoch != self._epoch:  # kept for speed alone: it could be drawn anew at any time
             # NumPy ignores a seed's trailing zeros: [seed, 0] would be the plain seed's stream.
             generator = cpu.generator([self.seed, 1 + epoch])
-            order = generator.permutation(len(self._images))
+            order = generator.permutation(len(self._parts[0]))
             self._epoch, self._order = epoch, self.backend.asarray(order)
         return self._order[batch * self.size : (batch + 1) * self.size]
+
+
+def _rows(part) -> np.ndarray:
+    """What travels with images: the images of a data set, or an array with a row for each."""
+    rows = part.images if isinstance(part, Dataset) else np.asarray(part)
+    if rows.ndim < 1 or rows.dtype.kind not in "fiub":
+        raise DataError(f"{rows.dtype} {rows.shape} beside images: wanted numbers, a row for each")
+    return rows
+
+
+def _are_images(array) -> bool:
+    return array.dtype == "uint8" and array.ndim == 4

@@ -46,6 +46,36 @@ def test_a_batch_does_not_depend_on_what_was_asked_before(history, step):
     assert np.array_equal(used.labels_at(step), fresh.labels_at(step))
 
 
+def test_what_belongs_together_travels_together():
+    """Image i, its twin in a second set, its label, and a row of words; by step and by next()."""
+    images = numbered(50)
+    words = np.stack([np.arange(50), -np.arange(50)], axis=1)
+    parts = (images, images.images[::-1], images.labels, words, np.arange(50) / 4)
+    batches, alone = Batches(parts, 8, seed=3), Batches(images, 8, seed=3)
+    for step in range(9):
+        at, drawn = batches[step], batches.next()
+        numbers = np.array(numbers_in(at[0]))
+        assert numbers.tolist() == numbers_in(alone[step])
+        assert numbers_in(at[1]) == (49 - numbers).tolist()
+        assert at[2].tolist() == (numbers % 2).tolist() == batches.labels().tolist()
+        assert at[3].tolist() == [[n, -n] for n in numbers]
+        assert at[4].tolist() == (numbers / 4).tolist()
+        assert all(np.array_equal(a, b) for a, b in zip(at, drawn, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (np.zeros(49), r"\[50, 49\] rows"),
+        (np.array(["a"] * 50), "beside images"),
+        (np.float64(3), "beside images"),
+    ],
+)
+def test_what_cannot_travel_together_is_refused(other, said):
+    with pytest.raises(DataError, match=said):
+        Batches((numbered(50), other), 8, seed=3)
+
+
 def test_epochs_and_seeds_differ_in_their_order():
     batches, other = Batches(numbered(500), 500, seed=0), Batches(numbered(500), 500, seed=1)
     orders = [numbers_in(batches[0]), numbers_in(batches[1]), numbers_in(other[0])]
