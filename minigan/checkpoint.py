@@ -82,6 +82,7 @@ def save(path, parts: dict, /, **extra):
         "json": json.dumps({"values": values, "extra": extra}),
     }
     file = safetensors.numpy.save(arrays, metadata)
+    _remove_leftovers(Path(os.path.realpath(path)))
     write(path, file.replace(_entry(_NO_SEAL), _entry(_seal(file, _NO_SEAL)), 1))
 
 
@@ -229,7 +230,6 @@ def write(path: Path, data: bytes):
     named, path = path, Path(os.path.realpath(path))
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(named))
-    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -237,6 +237,9 @@ def write(path: Path, data: bytes):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk does not say for which file
+        error.filename = error.filename or str(named)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -245,22 +248,23 @@ def write(path: Path, data: bytes):
 def _remove_leftovers(path: Path):
     """Removes what a process that was killed while it saved to `path` left behind."""
     leftover = re.compile(re.escape(f".{path.name}.tmp-") + r"\d+")
-    for neighbour in path.parent.iterdir():
-        if leftover.fullmatch(neighbour.name):
-            neighbour.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder is not there yet, or may not be listed
+        for neighbour in path.parent.iterdir():
+            if leftover.fullmatch(neighbour.name):
+                neighbour.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path):
     if os.name == "nt":  # Windows cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some file systems refuse to sync a folder. Either file that a crash can then leave
-        # under the name is whole, so this is no reason to call the save a failure.
-        with contextlib.suppress(OSError):
+    # Some file systems refuse to sync a folder, and some folders may not be read. Either file that
+    # a crash then leaves under the name is whole, so this is no reason to call the save a failure.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read(path: Path) -> tuple[dict, dict]:

@@ -25,7 +25,7 @@ from minigan import checkpoint, terminal
 from minigan.adversarial import LOST, diagnose
 from minigan.backend import Backend, DeviceError, cpu, get_backend
 from minigan.checkpoint import CheckpointError
-from minigan.data import DataError, Dataset
+from minigan.data import NAMES, DataError, Dataset, expand
 from minigan.engine import Tensor, raw
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -129,6 +129,12 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
                 f"{path} was made {made}, which a run {asked} does not continue: "
                 "leave the option out, or start a new run without --resume"
             )
+    data = saved.get("data") or ""
+    if "data" not in given and os.path.isabs(data) and not os.path.isdir(data):
+        raise CheckpointError(
+            f"{path} was trained on images in {data}, and there is no such folder any more: name "
+            "the one they are in now by --data"
+        )
     if "steps" in given:
         saved.pop("epochs", None)
     options = vars(args) | saved | given | {"out": given.get("out", path.parent), "resume": path}
@@ -166,8 +172,11 @@ class Checkpoint:
         self.saved = None
 
     def save(self, step):
-        about = {"options": saved_options(self.args), "data": self.data}
-        about["data_sha256"] = self.data_sha256
+        options = saved_options(self.args)
+        about = {"options": options, "data": self.data, "data_sha256": self.data_sha256}
+        folder = options.get("data")
+        if self.data_sha256 and folder and folder not in NAMES:
+            options["data"] = os.path.abspath(expand(folder))  # a run may go on from elsewhere
         checkpoint.save(self.args.out / CHECKPOINT, self.parts, step=step, **about, **self.extra)
         self.saved = step
 
@@ -228,7 +237,11 @@ def building():
 
 def make_folder(path: Path):
     """Makes the folder a run will write to, before the run starts rather than after an hour."""
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        what = "a link to nowhere" if path.is_symlink() else "not a folder"
+        raise OptionError(f"--out {path}: this is {what}: name a folder") from None
     if not os.access(path, os.W_OK):
         raise OptionError(f"--out {path}: this folder cannot be written to")
 
@@ -284,11 +297,16 @@ class Interrupt:
     so that the step in progress can finish and the run be saved; `interrupted.status` is then the
     exit status, 128 + the signal's number. A second one raises KeyboardInterrupt(number) at once,
     as with patient=False the first does. SIGHUP that is ignored, as under nohup, stays ignored.
+
+    A terminal that goes away sends its SIGHUP twice, by the shell and by the system: what comes
+    within ECHO seconds of the first is no second one.
     """
+
+    ECHO = 0.5
 
     def __init__(self, *, patient=True):
         self.patient, self.status = patient, 0
-        self._before = {}
+        self._before, self._asked = {}, 0.0
 
     def __bool__(self):
         return self.status != 0
@@ -308,9 +326,11 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number, frame):
-        if self or not self.patient:
+        now = time.monotonic()
+        if not self.patient or (self and now - self._asked > self.ECHO):
             raise KeyboardInterrupt(number)
-        self.status = 128 + number
+        if not self:
+            self.status, self._asked = 128 + number, now
 
 
 class Progress:

@@ -167,7 +167,7 @@ def _sorted_points(name, points, weights) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weights(what, count, weights) -> np.ndarray:
-    """The probabilities of `count` points: those given, or equal ones."""
+    """The probabilities of `count` points: those given, less what rounding adds, or equal ones."""
     if not count:
         raise ValueError(f"{what} has no points")
     if weights is None:
@@ -175,7 +175,8 @@ def _weights(what, count, weights) -> np.ndarray:
     weights = np.asarray(weights).ravel()
     if len(weights) != count:
         raise ValueError(f"{what} has {count} points and {len(weights)} weights")
-    return _distribution(f"{what}: the weights", weights)
+    weights = _distribution(f"{what}: the weights", weights)
+    return weights / weights.sum()
 
 
 def _check_order(what, order):
@@ -244,7 +245,7 @@ def _solve(cost, p, q) -> np.ndarray:
     columns = sparse.kron(np.ones((1, n)), sparse.eye(m))
     # The solver takes 10⁻⁷ for nothing, so it gets costs and masses of order one.
     largest = np.abs(cost).max() or 1.0
-    masses = np.concatenate([p / p.sum(), q / q.sum()]) * max(n, m)
+    masses = np.concatenate([p, q]) * max(n, m)
     found = linprog(
         cost.ravel() / largest,
         A_eq=sparse.vstack([rows, columns], format="csr"),
@@ -270,9 +271,9 @@ def wasserstein_discrete(x, y, *, p=None, q=None, order=1) -> float:
 
     _check_order("wasserstein_discrete", order)
     x, y = _points("wasserstein_discrete", x, y)
-    masses = _weights("wasserstein_discrete: x", len(x), p)
-    others = _weights("wasserstein_discrete: y", len(y), q)
-    _check_size(masses, others)  # before the distances take the memory
+    p = _weights("wasserstein_discrete: x", len(x), p)
+    q = _weights("wasserstein_discrete: y", len(y), q)
+    _check_size(p, q)  # before the distances take the memory
     cost, _ = optimal_transport(cdist(x, y) ** order, p=p, q=q)
     return cost ** (1 / order)
 

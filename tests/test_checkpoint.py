@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigan.checkpoint import CheckpointError, load, peek, save
+from minigan.checkpoint import CheckpointError, load, peek, save, write
 
 
 class Part:
@@ -500,6 +500,14 @@ def test_killed_while_saving(tmp_path):
         assert all((array == step).all() for array in part.values.values())
     save(path, {"p": Part(n=0)})
     assert [file.name for file in tmp_path.iterdir()] == ["c"]
+
+
+def test_writing_a_file_leaves_alone_what_others_are_writing(tmp_path):
+    """Pictures and numbers may be written by several processes; of saves there is one at a time."""
+    other = tmp_path / ".p.png.tmp-1"
+    other.write_text("on its way")
+    write(tmp_path / "p.png", b"mine")
+    assert other.read_text() == "on its way" and (tmp_path / "p.png").read_bytes() == b"mine"
 
 
 def test_leftovers_of_this_name_are_removed_and_no_others(tmp_path):

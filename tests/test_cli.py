@@ -179,15 +179,44 @@ ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if os.name != "nt" else 
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_the_first_interrupt_asks_and_the_second_insists(number):
+def test_the_first_interrupt_asks_and_the_second_insists(number, monkeypatch):
+    """But what comes at once again, as from a terminal that goes away, is the first one's echo."""
     before = signal.getsignal(number)
     with cli.Interrupt() as interrupted:
         assert not interrupted and interrupted.status == 0
-        os.kill(os.getpid(), number)
-        assert interrupted and interrupted.status == 128 + number
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+            assert interrupted and interrupted.status == 128 + number
+        monkeypatch.setattr(cli.Interrupt, "ECHO", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows asks for rights to make links")
+def test_what_is_in_the_place_of_the_output_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name, said in (("file", "not a folder"), ("link", "a link to nowhere")):
+        with pytest.raises(cli.OptionError, match=rf"{name}: this is {said}"):
+            cli.make_folder(tmp_path / name)
+
+
+def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch):
+    """The images' place is kept as an absolute one; once they are gone, the error says whose."""
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    dataset = Dataset("images", np.zeros((1, 2, 2, 1), np.uint8))
+    p = cli.parser("", out=out, steps=3, resumable=True)
+    p.add_argument("--data")
+    monkeypatch.chdir(tmp_path)
+    cli.Checkpoint(cli.parse(p, ["--data", "images"]), {}, data=dataset).save(1)
+    monkeypatch.chdir(out)
+    assert cli.parse(p, ["--resume"]).data == str(images)
+    images.rmdir()
+    with pytest.raises(checkpoint.CheckpointError, match="images, and there is no such folder"):
+        cli.parse(p, ["--resume"])
+    assert cli.parse(p, ["--resume", "--data", "digits"]).data == "digits"
 
 
 @pytest.mark.parametrize("number", ENDING)

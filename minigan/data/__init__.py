@@ -15,6 +15,7 @@ from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 
 __all__ = [
+    "NAMES",
     "Batches",
     "DataError",
     "Dataset",
@@ -27,6 +28,7 @@ __all__ = [
     "Spiral",
     "choose",
     "drawn_digits",
+    "expand",
     "load",
     "load_folder",
     "parse_idx",
@@ -35,6 +37,7 @@ __all__ = [
     "to_unit",
 ]
 
+NAMES = (*COLLECTIONS, "digits")  # what `--data` means without being a folder
 DRAWN = {"train": (60_000, 0), "test": (10_000, 1)}  # how many digits of which seed
 
 
@@ -61,6 +64,8 @@ def choose(
         return drawn_digits(*DRAWN[split]), None
     if data in COLLECTIONS:
         return load(data, split=split, progress=progress), None
+    if data == "":  # which as a path would be the folder one is in
+        raise DataError(f"--data is empty: wanted a folder, or one of {', '.join(NAMES)}")
     return _from_folder(expand(data), split, size, progress), None
 
 
@@ -77,8 +82,9 @@ def _mnist_or_digits(split: str, progress: bool) -> tuple[Dataset, str | None]:
 
 def _from_folder(folder: Path, split: str, size: int, progress: bool) -> Dataset:
     if not folder.is_dir():
-        names = ", ".join((*COLLECTIONS, "digits"))
-        raise DataError(f"--data {folder}: no such folder, and none of the names {names}")
+        raise DataError(
+            f"--data {folder}: no such folder, and none of the names {', '.join(NAMES)}"
+        )
     if name := set_in(folder):
         return load(name, folder, split, progress=progress)
     if split == "test":
