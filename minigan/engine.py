@@ -23,7 +23,6 @@ from minigan.backend import Backend, DeviceError, backend_of, cpu, get_backend
 
 _next_serial = itertools.count().__next__
 
-
 # What the engine remembers between two lines of a program: whether operations are recorded, and the
 # frozen leaves. Each thread has its own, and so has each task of asyncio, as one may sample while
 # another trains.

@@ -355,12 +355,13 @@ def cross_entropy(logits: Tensor, labels) -> Tensor:
     ShapeError or TypeError if they are not such arrays. A label out of range is a ValueError; on a
     GPU, where to look would be to wait, it counts modulo the number of classes instead.
     """
-    labels = check_labels("cross_entropy", labels, logits.shape[-1])
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+    shape = getattr(labels, "shape", logits.shape[:1])  # what has none is no array: see below
+    if logits.ndim != 2 or shape != logits.shape[:1]:
         raise ShapeError(
-            f"cross_entropy: got logits {logits.shape} and labels {labels.shape}, "
+            f"cross_entropy: got logits {logits.shape} and labels {shape}, "
             "expected (n, classes) and (n,)"
         )
+    labels = check_labels("cross_entropy", labels, logits.shape[1])
     rows = logits.backend.xp.arange(len(logits))
     return -mean(F.log_softmax(logits)[rows, labels])
 

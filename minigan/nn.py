@@ -505,7 +505,7 @@ class Sequential(Module):
         return iter([layer for layer in vars(self).values() if isinstance(layer, Module)])
 
     def __len__(self):
-        return len(list(iter(self)))
+        return sum(1 for _ in self)
 
     def __getitem__(self, index) -> Module:
         """One layer, or for a slice a network of the same layers: D[:-1] gives D's features."""

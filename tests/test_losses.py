@@ -467,6 +467,8 @@ def test_cross_entropy_is_the_formula():
     [
         (np.ones((3, 2)), np.array([0, 1]), ShapeError),
         (np.ones(3), np.array([0, 1, 0]), ShapeError),
+        (np.ones(()), np.array([0]), ShapeError),
+        (np.ones(()), [0], ShapeError),
         (np.ones((2, 2)), np.array([0.0, 1.0]), TypeError),
         (np.ones((2, 2)), [0, 1], TypeError),
     ],

@@ -260,7 +260,9 @@ def _array(name: str, file: File, path: Path) -> np.ndarray:
     try:
         unpacked = unpack(raw, path)
         owner = _owner(file.name, raw, unpacked)
-        if owner in (name, None):
+        if owner == name:  # which its digest has told
+            return _parsed(file, unpacked, path)
+        if owner is None:
             return _verified(file, raw, unpacked, path)
     except DataError as error:
         raise DataError(f"{error}; delete or replace this file") from error
@@ -284,6 +286,11 @@ def _verified(file: File, raw: bytes, unpacked: bytes, source) -> np.ndarray:
                 f"{source}: damaged or another file:"
                 f" its {check.algorithm} is {digest}, not {check.digest} as published"
             )
+    return _parsed(file, unpacked, source)
+
+
+def _parsed(file: File, unpacked: bytes, source) -> np.ndarray:
+    """The array in the unpacked bytes of `file`; DataError unless it has the published shape."""
     array = parse_idx(unpacked, source)
     if array.dtype != np.uint8 or array.shape != file.shape:
         raise DataError(f"{source}: holds {array.dtype} {array.shape}, wanted uint8 {file.shape}")
