@@ -34,6 +34,7 @@ from minigan import (
     optim,
     plots,
 )
+from minigan.gan import penalties
 from minigan.models import dcgan_discriminator, dcgan_generator
 
 
@@ -128,7 +129,7 @@ class Run:
         weights, self.noise, fixed = backend.generator(args.seed).spawn(3)
         # A gradient penalty judges each image by itself, which batch norm would mix.
         critic = args.loss == "wasserstein"
-        self.penalty = losses.gradient_penalty(self.noise) if critic else None
+        self.penalty = penalties.gradient_penalty(self.noise) if critic else None
         self.objective = losses.OBJECTIVES[args.loss]()
 
         _, size, _, channels = dataset.images.shape
