@@ -772,7 +772,7 @@ def test_on_the_cpu_capture_is_the_step_itself():
         (lambda x: float((x * 2).sum()), "__float__"),
         (lambda x: x * tensor(np.ones(3, np.float32), device="cuda"), "tensor"),
         (lambda x: x.numpy().sum(), "numpy"),
-        (lambda x: x.reshape(3, 1, 1) @ x.reshape(3, 1, 1), "__matmul__"),
+        (lambda x: x.reshape(3, 1, 1) @ x.reshape(3, 1, 1), "matmul"),
     ],
     ids=["item", "float", "upload", "numpy", "stack of matrices"],
 )

@@ -1,9 +1,9 @@
 """The networks that two or more examples share.
 
 Each network is made by a function that returns a plain `Sequential`: what is built is what one
-reads.
+reads. GENERATORS is what rebuilds one from the name and the arguments that a checkpoint holds.
 
-In the order of reading: perceptron, dcgan, goodfellow, began, classifier. GENERATORS is what rebuilds one from the name and the arguments that a checkpoint holds.
+In the order of reading: perceptron, dcgan, goodfellow, began, classifier.
 """
 
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
