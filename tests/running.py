@@ -1,15 +1,27 @@
 """How the tests run an example: as a user does, in a process of its own."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+# Every example by its name, as in "dcgan_mnist", whichever chapter it stands in.
+EXAMPLES = {path.stem: path for path in (Path(__file__).parents[1] / "examples").rglob("*.py")}
+
+
+def module(name):
+    """An example as a module, the same one at every call."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES[name])
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 def command(script, *argv):
-    return [sys.executable, "-W", "error", str(EXAMPLES / script), *map(str, argv)]
+    path = EXAMPLES[script.removesuffix(".py")]
+    return [sys.executable, "-W", "error", str(path), *map(str, argv)]
 
 
 def run(script, *argv, status=0, **environment):

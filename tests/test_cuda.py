@@ -5,17 +5,16 @@ once more on a GPU where there is one (`-m cuda`).
 """
 
 import copy
-import importlib
 import json
 import re
 import threading
-from pathlib import Path
 
 import fake_cupy
 import numpy as np
 import pytest
 from checks import OPERATIONS, gpu_is_there, operands
 from conftest import DEVICES
+from running import module
 
 from minigan import (
     Tensor,
@@ -915,9 +914,8 @@ RESUMED = ("dcgan_mnist", "wgan on images", "mode_collapse", "began", "goodfello
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_runs(cuda, name, tmp_path, monkeypatch):
     """All of an example's code; what it prints after so few steps means nothing."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     monkeypatch.setattr(data, "DRAWN", {"train": (40, 0), "test": (10, 1)})
-    example = importlib.import_module(re.match(r"\w+", name)[0])
+    example = module(re.match(r"\w+", name)[0])
     options = [*EXAMPLES[name], "--device", "cuda", "--out", str(tmp_path)]
     assert example.main(options) in (0, 1)
     assert {path.suffix for path in tmp_path.iterdir()} >= {".png"}

@@ -1,6 +1,5 @@
-"""examples/began.py: k moves as the paper says, collapse is told, a run goes on where it ended."""
+"""began.py: k moves as the paper says, collapse is told, a run goes on where it ended."""
 
-import importlib
 import itertools
 import re
 import signal
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES, complaint, run
+from running import complaint, module, run
 from safetensors.numpy import load_file
 
 from minigan import checkpoint, cli, cpu, data, models, optim, tensor
@@ -24,9 +23,7 @@ COLLAPSING = ["--no-batch-norm", "--rate", 0.001, "--gamma", 0.5]
 
 @pytest.fixture(scope="module")
 def example():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLES)
-        yield importlib.import_module("began")
+    return module("began")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Scores that can be foretold: of real digits, of noise, of one class alone, of copies."""
 
-import importlib
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES, command, complaint, run
+from running import command, complaint, module, run
 from scipy.cluster.vq import kmeans2
 
 from minigan import Tensor, checkpoint, cli, cpu, data, models, optim
@@ -23,8 +22,7 @@ TEST = "test images"
 
 @pytest.fixture
 def example(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("evaluate_mnist")
+    return module("evaluate_mnist")
 
 
 @pytest.fixture(scope="module")

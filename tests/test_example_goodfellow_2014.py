@@ -1,6 +1,5 @@
 """The first GAN: it learns, its checkpoint has the score it claims, it stops and goes on."""
 
-import importlib
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES, command, complaint, run
+from running import command, complaint, module, run
 from safetensors.numpy import load_file
 from scipy.special import logsumexp
 
@@ -27,8 +26,7 @@ TINY = ["--quick", "--hidden", 8, "--units", 4, "--latent", 3, "--samples", 100,
 
 @pytest.fixture
 def example(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("goodfellow_2014")
+    return module("goodfellow_2014")
 
 
 def score(folder):

@@ -1,6 +1,5 @@
 """The example of mode collapse: it finds the modes, each remedy acts, runs go on, tables too."""
 
-import importlib
 import json
 import signal
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from checks import fill
 from PIL import Image
-from running import EXAMPLES, complaint, run
+from running import complaint, module, run
 from safetensors.numpy import load_file
 
 from minigan import Tensor, cpu, losses, no_grad
@@ -26,8 +25,7 @@ EVERYTHING = [
 
 @pytest.fixture
 def example(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    example = importlib.import_module("mode_collapse")
+    example = module("mode_collapse")
     monkeypatch.setattr(example.Picture, "CELLS", 4)  # a coarse heat map is drawn sooner
     return example
 

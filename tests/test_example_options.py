@@ -7,7 +7,6 @@ a film's the number of its frames.
 
 import contextlib
 import functools
-import importlib
 import io
 import json
 import re
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES
+from running import EXAMPLES, module
 from safetensors.numpy import load_file
 
 from minigan import checkpoint, cli, data, optim, plots
@@ -87,7 +86,7 @@ def epochs(value, seen, usual):
 
 
 def quicker(value, seen, usual):
-    parse = importlib.import_module("evaluate_mnist").parse
+    parse = module("evaluate_mnist").parse
     usual, quick = parse([]), parse(["--quick"])
     assert all(getattr(quick, key) < getattr(usual, key) for key in ("steps", "count", "centres"))
 
@@ -303,18 +302,19 @@ def paths(tmp_path_factory):
 def small():
     """The examples' names with everything made small that has no option, and nothing drawn."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLES)
         draw = functools.cache(lambda n, seed, draw=data.drawn_digits: draw(min(n, 600), seed))
         patch.setattr(data, "drawn_digits", draw)
-        patch.setattr(importlib.import_module("wgan"), "DEEP_STEPS", 1)
-        patch.setattr(importlib.import_module("evaluate_mnist"), "BATCH", 8)
-        patch.setattr(importlib.import_module("began"), "COUNTED", 40)
+        patch.setattr(module("wgan"), "DEEP_STEPS", 1)
+        patch.setattr(module("evaluate_mnist"), "BATCH", 8)
+        patch.setattr(module("began"), "COUNTED", 40)
         pixels = np.zeros((4, 4, 3), np.uint8)
         patch.setattr(plots, "frame", lambda figure: pixels)
         patch.setattr(plots, "DensityFigure", lambda **_: NoFigure())
         patch.setattr(plots, "save_figure", lambda figure, path: written(path, lines(figure)))
         patch.setattr(plots, "save_image", lambda path, x, **_: written(path, x.shape))
-        patch.setattr(plots, "save_gif", lambda path, frames, *_: written(path, len(frames)))
+        gif = lambda path, frames, *_: written(path, len(frames))
+        for files in (plots, plots.files):
+            patch.setattr(files, "save_gif", gif)
         yield
 
 
@@ -344,7 +344,7 @@ def observe(small, paths, tmp_path_factory):
             del argv[at : at + 2]
         for word, path in paths.items():
             argv = [re.sub(rf"^{word}\b", str(path), arg) for arg in argv]
-        return observed(importlib.import_module(example).main, argv)
+        return observed(module(example).main, argv)
 
     return run
 
@@ -454,14 +454,14 @@ def actions(small, monkeypatch):
     def of(example):
         with monkeypatch.context() as patch, pytest.raises(Stop) as stopped:
             patch.setattr(cli, "parse", stop)
-            importlib.import_module(example).main([])
+            module(example).main([])
         found = stopped.value.args[0]._actions
         return {(action.option_strings or [action.dest])[-1]: action for action in found}
 
     return of
 
 
-@pytest.mark.parametrize("example", [path.stem for path in sorted(EXAMPLES.glob("*.py"))])
+@pytest.mark.parametrize("example", sorted(EXAMPLES))
 def test_every_option_has_a_row(example, actions):
     names = actions(example).keys() - {"--help"}
     assert names == OPTIONS[example].keys() | {"--resume"} & names
@@ -472,7 +472,7 @@ def test_resume_goes_on_where_the_run_ended(example, observe):
     first = observe(example)
     for last, words in ((4, []), (6, [str(first.folder / "checkpoint.safetensors")])):
         argv = ["--resume", *words, "--steps", str(last), "--out", str(first.folder)]
-        seen = observed(importlib.import_module(example).main, argv)
+        seen = observed(module(example).main, argv)
         steps(last, seen, first)
         check_rates(seen)
 

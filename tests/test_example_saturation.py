@@ -1,12 +1,11 @@
 """saturation.py: each objective's pull against its formula; the stalled run against the healthy."""
 
-import importlib
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES, run
+from running import module, run
 from scipy.special import expit
 
 from minigan import cli, cpu, losses
@@ -14,8 +13,7 @@ from minigan import cli, cpu, losses
 
 @pytest.fixture
 def example(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("saturation")
+    return module("saturation")
 
 
 def test_the_stalled_run_ends_an_order_of_magnitude_further_away(tmp_path):

@@ -1,13 +1,12 @@
 """wgan.py: what its critics find is held against W₁ by quadrature, and its image run goes on."""
 
-import importlib
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES, complaint, run
+from running import complaint, module, run
 from safetensors.numpy import load_file
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -30,8 +29,7 @@ EXACT = quad(lambda x: abs(gap(x)), -9, 9, points=TURNS, limit=200)[0]
 
 @pytest.fixture
 def example(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("wgan")
+    return module("wgan")
 
 
 class Silent:

@@ -1,6 +1,5 @@
 """The examples as a user runs them: they train, they repeat, they stop and go on, they complain."""
 
-import importlib
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from checks import gpu_is_there
 from PIL import Image
-from running import EXAMPLES, command, complaint, run
+from running import command, complaint, module, run
 from safetensors.numpy import load_file
 
 from minigan.models import mlp
@@ -55,8 +54,7 @@ def test_gaussian_learns_its_distribution(tmp_path):
 
 def test_gaussian_learns_as_well_with_more_steps_of_d(tmp_path, monkeypatch, capsys):
     """The README's bar, 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    example = importlib.import_module("gaussian_1d")
+    example = module("gaussian_1d")
     argv = ["--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path]
     assert example.main(list(map(str, argv))) == 0
     mean, std = map(float, re.search(r"mean (\S+) .*std (\S+)", capsys.readouterr().out).groups())
@@ -74,8 +72,7 @@ def test_gaussian_repeats_with_its_seed_and_says_why_raw_fails(tmp_path):
 
 
 def test_gaussian_moves_every_parameter_of_both_networks(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    example = importlib.import_module("gaussian_1d")
+    example = module("gaussian_1d")
     made = []
 
     def remember(*args, **kwargs):
@@ -270,8 +267,7 @@ def test_oscillation_is_as_theory_says(tmp_path, monkeypatch):
     with Image.open(tmp_path / "oscillation.png") as picture:
         assert picture.size == (1100, 600)
 
-    monkeypatch.syspath_prepend(EXAMPLES)
-    example = importlib.import_module("oscillation")
+    example = module("oscillation")
     simultaneous = example.path(example.bilinear, example.WAYS[0])
     growth = np.hypot(*simultaneous[1:].T) / np.hypot(*simultaneous[:-1].T)
     np.testing.assert_allclose(growth, np.sqrt(1 + example.RATE**2), rtol=1e-5)

@@ -66,7 +66,7 @@ def began_generator(
     Two hidden layers with LeakyReLU, and a tanh at the end.
 
     batch_norm: BEGAN's own networks have none. It keeps every hidden unit varying over the batch,
-    so that G does not as easily learn to ignore z (examples/began.py shows both).
+    so that G does not as easily learn to ignore z (examples/stability/began.py shows both).
     """
     layers = []
     for inputs in (latent, hidden):

@@ -12,11 +12,11 @@ image that D rebuilds well has a low energy, however often G repeats it. So this
 diversity: how far two samples are apart, as a share of how far two real images are. It says when G
 collapses, and at the end it counts the digits.
 
-    python examples/began.py                                 about a minute on one CPU core
-    python examples/began.py --no-batch-norm --gamma 0.5 --rate 0.001 --seed 1 --out runs/began_flat
-    python examples/began.py --resume --beside runs/began_flat
-    python examples/began.py --loss ebgan --out runs/ebgan
-    python examples/evaluate_mnist.py runs/began             its digits, scored by a classifier
+    python examples/stability/began.py  about a minute on one CPU core
+    python examples/stability/began.py --no-batch-norm --gamma 0.5 --rate 0.001 --seed 1 --out runs/began_flat
+    python examples/stability/began.py --resume --beside runs/began_flat
+    python examples/stability/began.py --loss ebgan --out runs/ebgan
+    python examples/evaluation/evaluate_mnist.py runs/began  its digits, scored by a classifier
 
 The second has the paper's γ and λ, and like the paper no batch norm in G: G repeats one image, and
 M ends lower than in the first run, beside which the third command draws it. What the first does

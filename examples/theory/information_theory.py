@@ -1,6 +1,6 @@
 """What a divergence measures, before any network: entropy, KL, JS, and why Wasserstein.
 
-    python examples/information_theory.py
+    python examples/theory/information_theory.py
 
 A GAN's losses are divergences between the data's distribution and the generator's. Three pictures
 show what that means. How many questions tell the roll of a die, and what asking the wrong ones

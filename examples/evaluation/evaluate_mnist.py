@@ -14,9 +14,9 @@ Last comes the measure of the first GAN paper, the log-likelihood of test images
 windows around the samples, and why it was given up: the centres of k-means, blurred averages,
 score higher than ten times as many real images (Theis et al. 2016).
 
-    python examples/evaluate_mnist.py                  test images alone; a minute on two CPU cores
-    python examples/evaluate_mnist.py runs/dcgan_mnist/checkpoint.safetensors
-    python examples/evaluate_mnist.py samples.npz        "images", uint8 (n, 28, 28), from anywhere
+    python examples/evaluation/evaluate_mnist.py  test images alone; a minute on two CPU cores
+    python examples/evaluation/evaluate_mnist.py runs/dcgan_mnist/checkpoint.safetensors
+    python examples/evaluation/evaluate_mnist.py samples.npz  "images", uint8 (n, 28, 28), from anywhere
 
 It writes scores.json and scores.png, and keeps the classifier under --out for the next call;
 --steps and --seed are the classifier's.

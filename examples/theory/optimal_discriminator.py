@@ -1,6 +1,6 @@
 """What D learns when G stands still: the optimal discriminator, and with it a divergence.
 
-    python examples/optimal_discriminator.py
+    python examples/theory/optimal_discriminator.py
 
 For a fixed generator the best D is known: D*(x) = p_data(x) / (p_data(x) + p_model(x)), and its
 value is C(G) = −ln 4 + 2 JS(p_data, p_model) (Goodfellow et al. 2014, proposition 1 and eq. 6). So

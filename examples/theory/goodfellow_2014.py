@@ -14,9 +14,9 @@ centres of k-means score higher than real images do (Theis et al. 2016; evaluate
 it), since smooth samples that cover the digits score high. It does not tell a good model; here it
 tells whether the networks of 2014 learn what they learnt then.
 
-    python examples/goodfellow_2014.py                            12 minutes on one CPU core
-    python examples/goodfellow_2014.py --resume --epochs 100      go on where the last run ended
-    python examples/goodfellow_2014.py --quick                    seconds: small, on drawn digits
+    python examples/theory/goodfellow_2014.py                            12 minutes on one CPU core
+    python examples/theory/goodfellow_2014.py --resume --epochs 100  go on where the last run ended
+    python examples/theory/goodfellow_2014.py --quick  seconds: small, on drawn digits
 
 Sizes, initial weights, dropout, batches of 100 and z from N(0, 1) are those of the code published
 with the paper. What differs, so that 50 epochs do instead of hundreds: the rates, 0.3 for G and

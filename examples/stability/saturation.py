@@ -1,8 +1,8 @@
 """Why nobody trains the minimax loss: where D is sure, it stops pulling.
 
-    python examples/saturation.py                      two runs that differ in G's objective alone
-    python examples/saturation.py --head-start 0       D has no lead: as a rule, both learn
-    python examples/saturation.py --optimizer adam     Adam hides most of the difference
+    python examples/stability/saturation.py  two runs that differ in G's objective alone
+    python examples/stability/saturation.py --head-start 0  D has no lead: as a rule, both learn
+    python examples/stability/saturation.py --optimizer adam     Adam hides most of the difference
 
 G should learn most when its samples are bad. D then rejects them with certainty, and the minimax
 loss ln(1 − D(G(z))) is flat there: its gradient in D's logit is −D(G(z)), next to nothing.

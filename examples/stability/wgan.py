@@ -1,9 +1,9 @@
 """Why Wasserstein: a critic whose value is a distance, and what has to hold its slope.
 
-    python examples/wgan.py                              on a line, where the truth is known
-    python examples/wgan.py --data mnist                 digits, with a gradient penalty
-    python examples/wgan.py --data mnist --clip 0.01     digits, with clipped weights
-    python examples/wgan.py --resume --steps 3000        go on with the digits
+    python examples/stability/wgan.py  on a line, where the truth is known
+    python examples/stability/wgan.py --data mnist                 digits, with a gradient penalty
+    python examples/stability/wgan.py --data mnist --clip 0.01     digits, with clipped weights
+    python examples/stability/wgan.py --resume --steps 3000        go on with the digits
 
 W₁(p_d, p_g), the least work that moves one pile of sand onto another, is also the largest value of
 E f(x) − E f(G(z)) over all f whose slope is at most 1 (Kantorovich and Rubinstein; Arjovsky et al.

@@ -1,11 +1,11 @@
 """Mode collapse: the data have eight modes, G makes some of them. Why, and what helps how much.
 
-    python examples/mode_collapse.py                  a ring of 8 modes, all of them found
-    python examples/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000    some lost
-    python examples/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000 --pack 2
-    python examples/mode_collapse.py --data grid --loss wasserstein --steps 10000        25 modes
-    python examples/mode_collapse.py --resume         go on with a run that was interrupted
-    python examples/mode_collapse.py --table          all remedies over five seeds; goes on as well
+    python examples/stability/mode_collapse.py                  a ring of 8 modes, all of them found
+    python examples/stability/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000
+    python examples/stability/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000 --pack 2
+    python examples/stability/mode_collapse.py --data grid --loss wasserstein --steps 10000  25 modes
+    python examples/stability/mode_collapse.py --resume  go on with a run that was interrupted
+    python examples/stability/mode_collapse.py --table  all remedies over five seeds; goes on as well
 
 The theory is a min over G of a max over D: D answers each G to the end, and the best G against such
 a D has all modes. Training takes turns instead, and turns know no order: it may as well be a max

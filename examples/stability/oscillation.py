@@ -1,6 +1,6 @@
 """Why GANs circle: the two smallest games there are, and what makes them settle.
 
-    python examples/oscillation.py
+    python examples/stability/oscillation.py
 
 Descending a loss leads downhill. Two players who each descend their own loss need not come down
 anywhere. In the bilinear game, min over θ and max over ψ of θ ψ, and in the Dirac-GAN (Mescheder
