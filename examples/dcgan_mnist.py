@@ -48,7 +48,7 @@ def main(argv=None):
     backend = options.device(args)
     dataset = options.dataset(args)
     weights, noise, fixed = backend.generator(args.seed).spawn(3)
-    critic, several = args.loss == "wasserstein", args.critic_steps > 1
+    critic, moves = args.loss == "wasserstein", args.critic_steps
     objective, record = losses.OBJECTIVES[args.loss](), Record(*GAME)
     with options.building():
         batches = data.Batches(dataset, args.batch, args.seed, backend)
@@ -58,17 +58,19 @@ def main(argv=None):
         G = sampler.build(weights)
         # A gradient penalty judges each image by itself, which batch norm would mix.
         penalised = critic and not args.clip
-        penalty = losses.gradient_penalty(noise, one_sided=several) if penalised else None
+        penalty = losses.gradient_penalty(noise, one_sided=moves > 1) if penalised else None
         D = dcgan_discriminator(rng=weights, batch_norm=not penalised, **shape)
-        betas = (0.0, 0.9) if several else (0.5, 0.999)
+        betas = (0.0, 0.9) if moves > 1 else (0.5, 0.999)
         G_optimizer = optim.Adam(G, args.lr_g, betas=betas)
-        # A momentum makes clipping unstable (Arjovsky et al. 2017).
-        rule = optim.RMSprop(D, args.lr_d) if args.clip else optim.Adam(D, args.lr_d, betas=betas)
-        D_optimizer, average = rule, optim.EMA(G, 0.99)
+        if args.clip:  # which a momentum makes unstable (Arjovsky et al. 2017)
+            D_optimizer = optim.RMSprop(D, args.lr_d)
+        else:
+            D_optimizer = optim.Adam(D, args.lr_d, betas=betas)
+        average = optim.EMA(G, 0.99)
         z = Tensor(sampler.noise(fixed, args.samples))
 
     def step():
-        for _ in range(args.critic_steps):
+        for _ in range(moves):
             # (1) D: tell the real images from G's
             real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
             d = discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
@@ -88,11 +90,11 @@ def main(argv=None):
 
     film = plots.Film(samples())
     parts = {"G": G, "D": D, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"average": average, "noise": noise, "record": record}
+    parts |= {"average": average, "noise": noise, "record": record, "film": film}
     watch = Watch.of_images(record, objective, dataset, args.batch)
-    position = {"batches": batches, "moves": args.critic_steps}
-    kept = {"about": dataset, "film": film, "sampler": sampler}
-    with Session(args, parts, watch=watch, **position, **kept) as session:
+    with Session(
+        args, parts, about=dataset, watch=watch, batches=batches, moves=moves, sampler=sampler
+    ) as session:
         for _ in session.steps(step):
             if session.due(args.every):
                 session.show(samples())
@@ -103,7 +105,7 @@ def main(argv=None):
     title, steps = f"DCGAN, {args.loss} loss", np.arange(1, len(record) + 1)
     plots.save_figure(plots.loss_curves(curves, steps, title), args.out / "losses.png")
     film.save_gif(args.out / "training.gif")
-    if critic and several:
+    if critic and moves > 1:
         plots.save_figure(value_curve(-record["loss_d"]), args.out / "value.png")
     return session.status
 

@@ -4,7 +4,7 @@
         ...                                                     the two moves
         return fake.detach()                                    if the watch judges its diversity
 
-    with Session(args, parts, about=dataset, watch=watch, batches=batches, film=film) as session:
+    with Session(args, parts, about=dataset, watch=watch, batches=batches) as session:
         for done in session.steps(step):
             if session.due(args.every):
                 session.show(grid(average.network(z)))
@@ -46,13 +46,12 @@ from minigan.training.watch import Watch
 class Session:
     """A run of `total` steps that writes to `args.out`.
 
-    parts    as for `checkpoint.save`; none: there is no checkpoint
+    parts    as for `checkpoint.save`; none: there is no checkpoint. `show` adds to a Film "film"
     about    the Dataset, or the name of a density, that the run learns from
     watch    looks at the run; none: nothing is shown but the bar, and nothing is ever lost
     batches  whose position follows the run's, `moves` of them in a step
     total    the steps of the run; by default what --steps or --epochs say
     every    steps between two saves; by default --every, else there is one at the end
-    film     a Film that `show` adds to, kept in the checkpoint
     sampler  tells other scripts how to build the generator in the checkpoint
 
     `start` is the step that the run goes on from, `done` the last one that was made, `seconds` how
@@ -71,12 +70,10 @@ class Session:
         moves: int = 1,
         total: int | None = None,
         every: int | None = None,
-        film: plots.Film | None = None,
         sampler: Sampler | None = None,
     ):
-        self.args, self.about, self.watch = args, about, watch
-        self.film, self.sampler = film, sampler
-        self.parts = dict(parts or {}) | ({} if film is None else {"film": film})
+        self.args, self.parts, self.about = args, parts or {}, about
+        self.watch, self.sampler = watch, sampler
         self.batches, self.moves = batches, moves
         self.total = options.length(args, batches, moves) if total is None else total
         self.every = every or getattr(args, "every", self.total)
@@ -141,8 +138,8 @@ class Session:
 
     def show(self, pixels):
         """Pixels (h, w, 3) of the moment: a frame of the film, and a file, twice the size."""
-        if self.film is not None:
-            self.film.add(pixels)
+        if "film" in self.parts:
+            self.parts["film"].add(pixels)
         plots.save_image(self.args.out / f"samples_{self.done:06d}.png", pixels, scale=2)
 
     # --- The checkpoint ---
@@ -187,7 +184,7 @@ class Session:
             name = getattr(self.about, "name", self.about)
             took = f"{self.done:,} steps on {name}, {self.seconds:.0f} s"
             print(f"{took}; pictures: {self.args.out}")
-        if self.start >= self.total:
+        if 0 < self.total <= self.start:
             print(f"{self.start:,} steps were done already: ask for more with --steps")
         if self.interrupted and self.done < self.total:
             saved = self.saved is not None and self.saved == self.done

@@ -25,7 +25,7 @@ class Run:
     It notes the steps after which the body ran. `at` holds what happens in a step: {step: action}.
     """
 
-    def __init__(self, folder, *argv, at=None, look=None, moves=1, **session):
+    def __init__(self, folder, *argv, at=None, look=None, moves=1, parts=None, **session):
         p = options.parser("", out=folder, steps=10, epochs=True, resumable=True)
         options.images(p, every=4)
         self.args = options.parse(p, [str(a) for a in argv])
@@ -36,8 +36,8 @@ class Run:
         watch = None if look is None else Watch(self.record, every=look, recent=1)
         session = {"about": DIGITS, "watch": watch} | session
         self.session = Session(
-            self.args, {"record": self.record, "run": self}, batches=self.batches, moves=moves,
-            **session,
+            self.args, {"record": self.record, "run": self} | (parts or {}),
+            batches=self.batches, moves=moves, **session,
         )  # fmt: skip
 
     def state(self):
@@ -140,6 +140,12 @@ def test_several_loops_share_one_bar(tmp_path):
         assert list(session.steps(run.step, 1)) == []
 
 
+def test_nothing_to_do_is_nothing_done(tmp_path, capsys):
+    with Session(options.parse(options.parser("", out=tmp_path, steps=5), []), total=0) as session:
+        assert list(session.steps(None)) == []
+    assert session.status == 0 and not capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("moves", "steps"), [(1, 12), (2, 6), (5, 2), (13, 1)])
 def test_epochs_are_passes_over_the_data_however_many_batches_a_step_takes(moves, steps, tmp_path):
     assert Run(tmp_path, "--epochs", 2, moves=moves).session.total == steps
@@ -147,7 +153,7 @@ def test_epochs_are_passes_over_the_data_however_many_batches_a_step_takes(moves
 
 def test_what_is_shown_is_a_file_and_a_frame(tmp_path):
     film = plots.Film(np.zeros((2, 3, 3), np.uint8))
-    run = Run(tmp_path, "--steps", 4, film=film)
+    run = Run(tmp_path, "--steps", 4, parts={"film": film})
     with run.session as session:
         for done in session.steps(run.step):
             if done == 3:
