@@ -105,8 +105,11 @@ def main(argv=None):
     title, steps = f"DCGAN, {args.loss} loss", np.arange(1, len(record) + 1)
     plots.save_figure(plots.loss_curves(curves, steps, title), args.out / "losses.png")
     film.save_gif(args.out / "training.gif")
-    if critic and moves > 1:
-        plots.save_figure(value_curve(-record["loss_d"]), args.out / "value.png")
+    if critic and moves > 1 and len(record):
+        value = -record["loss_d"]
+        plots.save_figure(value_curve(value), args.out / "value.png")
+        top, end = value.max(), value[-50:].mean()
+        print(f"the critic's value: {top:.3g} at its height, {end:.3g} in the end")
     return session.status
 
 

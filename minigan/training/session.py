@@ -186,6 +186,6 @@ class Session:
             print(f"{took}; pictures: {self.args.out}")
         if 0 < self.total <= self.start:
             print(f"{self.start:,} steps were done already: ask for more with --steps")
-        if self.interrupted and self.done < self.total:
+        if self.interrupted and not self.lost and self.done < self.total:
             saved = self.saved is not None and self.saved == self.done
             print("interrupted and saved: go on with --resume" if saved else "interrupted")
