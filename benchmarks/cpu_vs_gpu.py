@@ -29,11 +29,13 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from measure import machine, parser, print_machine, print_table, save, style
 from process import all_threads, restart_in_clean_environment
 
-import minigan.functional as F
-from minigan import Tensor, cpu, grad, optim, plots, tensor, terminal
+from minigan import Tensor, cpu, grad, optim, plots, tensor
+from minigan import functional as F
 from minigan.backend import DeviceError
-from minigan.conv import conv2d, conv2d_filter_grad, conv_transpose2d
+from minigan.engine import conv2d, conv_transpose2d
+from minigan.engine.conv import conv2d_filter_grad
 from minigan.nn import Parameter
+from minigan.system import terminal
 
 SIZES, QUICK_SIZES = (16, 64, 256, 1024, 4096), (2, 8)
 WIDTHS, QUICK_WIDTHS = (32, 64, 128), (8,)

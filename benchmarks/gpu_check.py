@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from minigan import terminal
+from minigan.system import terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 TIME_LIMIT = 465  # seconds for everything

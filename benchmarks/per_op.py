@@ -41,9 +41,10 @@ from measure import (
 )
 from process import page_faults, restart_in_clean_environment
 
-import minigan.functional as F
-from minigan import Tensor, grad, plots, tensor, terminal
-from minigan.conv import conv2d
+from minigan import Tensor, grad, plots, tensor
+from minigan import functional as F
+from minigan.engine import conv2d
+from minigan.system import terminal
 
 LENGTH, QUICK_LENGTH = 300, 10
 SECONDS, QUICK_SECONDS = 0.5, 0.01

@@ -44,8 +44,10 @@ from measure import (
 )
 from process import restart_in_clean_environment
 
-from minigan import Tensor, grad, metrics, plots, tensor, terminal
+from minigan import Tensor, grad, plots, tensor
 from minigan.data import Batches
+from minigan.evaluation import metrics
+from minigan.system import terminal
 
 SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
 

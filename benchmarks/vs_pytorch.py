@@ -57,7 +57,8 @@ from matplotlib.figure import Figure
 from measure import Bar, machine, parser, print_bars, print_machine, print_table, save, style
 from process import all_threads, clean_environment, cpu_seconds
 
-from minigan import plots, terminal
+from minigan import plots
+from minigan.system import terminal
 
 OURS, BEST_EAGER = "minigan", "PyTorch best eager"
 PYTORCH = (BASELINE, BEST_EAGER, "torch.compile")

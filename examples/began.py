@@ -37,7 +37,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-import minigan.functional as F
 from minigan import (
     Tensor,
     checkpoint,
@@ -46,14 +45,15 @@ from minigan import (
     discriminator_step,
     generator_step,
     losses,
-    metrics,
     no_grad,
     optim,
     plots,
 )
-from minigan.adversarial import LOST
+from minigan import functional as F
 from minigan.checkpoint import CheckpointError
-from minigan.engine import var
+from minigan.engine.operations import var
+from minigan.evaluation import metrics
+from minigan.gan import LOST
 from minigan.models import began_discriminator, began_generator
 
 PICTURED, COUNTED = 36, 2000  # samples in the picture, and for the last measures

@@ -21,6 +21,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from minigan import Tensor, data, discriminator_step, generator_step, losses, no_grad, optim, plots
+from minigan.gan.penalties import gradient_penalty
 from minigan.models import dcgan_discriminator
 from minigan.training import GAME, Record, Sampler, Session, Watch, options, run
 
@@ -58,7 +59,7 @@ def main(argv=None):
         G = sampler.build(weights)
         # A gradient penalty judges each image by itself, which batch norm would mix.
         penalised = critic and not args.clip
-        penalty = losses.gradient_penalty(noise, one_sided=moves > 1) if penalised else None
+        penalty = gradient_penalty(noise, one_sided=moves > 1) if penalised else None
         D = dcgan_discriminator(rng=weights, batch_norm=not penalised, **shape)
         betas = (0.0, 0.9) if moves > 1 else (0.5, 0.999)
         G_optimizer = optim.Adam(G, args.lr_g, betas=betas)

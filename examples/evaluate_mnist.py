@@ -33,21 +33,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-import minigan.functional as F
-from minigan import (
-    Tensor,
-    checkpoint,
-    cli,
-    data,
-    grad,
-    losses,
-    metrics,
-    models,
-    no_grad,
-    optim,
-    plots,
-)
+from minigan import Tensor, checkpoint, cli, data, grad, losses, models, no_grad, optim, plots
+from minigan import functional as F
 from minigan.checkpoint import CheckpointError
+from minigan.evaluation import metrics
 
 BATCH, RATE = 128, 5e-3  # of the classifier's training
 CHUNK = 500  # images that go through a network at once

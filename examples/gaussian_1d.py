@@ -22,7 +22,6 @@ import time
 
 import numpy as np
 
-import minigan.functional as F
 from minigan import (
     Tensor,
     cli,
@@ -32,14 +31,16 @@ from minigan import (
     optim,
     plots,
 )
-from minigan.adversarial import LOST
+from minigan import functional as F
 from minigan.data import Gaussian
-from minigan.divergences import (
+from minigan.evaluation import (
+    on_line,
     optimal_discriminator,
     pushforward_density,
     wasserstein1_to_quantiles,
 )
-from minigan.models import mlp, on_line
+from minigan.gan import LOST
+from minigan.models import mlp
 
 FAILURE = (
     "--raw trains on the numbers as they are, far from 0. A fresh D has all its kinks at x = 0, so "

@@ -46,11 +46,11 @@ from minigan import (
     discriminator_step,
     generator_step,
     losses,
-    metrics,
     no_grad,
     optim,
     plots,
 )
+from minigan.evaluation import metrics
 from minigan.models import goodfellow_discriminator, goodfellow_generator
 
 PAPER = 225  # nats

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from minigan import cli, plots
 from minigan.data import Gaussian, GaussianMixture1D
-from minigan.divergences import cross_entropy, entropy, js, kl, total_variation, wasserstein
+from minigan.evaluation import cross_entropy, entropy, js, kl, total_variation, wasserstein
 
 FAIR = [1 / 6] * 6
 LOADED = [1 / 4, 1 / 4, 1 / 8, 1 / 8, 1 / 8, 1 / 8]

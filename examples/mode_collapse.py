@@ -49,14 +49,14 @@ from minigan import (
     discriminator_step,
     generator_step,
     losses,
-    metrics,
+    nn,
     no_grad,
     optim,
     plots,
-    remedies,
 )
-from minigan.adversarial import LOST
 from minigan.data import Grid, Ring
+from minigan.evaluation import metrics
+from minigan.gan import LOST, Unrolling, penalties, remedies
 from minigan.models import mlp
 from minigan.nn import Dropout, LeakyReLU, Linear, ReLU, Sequential, SpectralNorm, he
 
@@ -132,15 +132,15 @@ def discriminator(args, rng) -> Sequential:
         layer = Linear(inputs, outputs, rng=rng, init=he(0.2))
         return SpectralNorm(layer, rng=rng) if args.spectral_norm else layer
 
-    layers = [remedies.Pack(args.pack)]
+    layers = [nn.Pack(args.pack)]
     layers += [linear(2 * args.pack, args.width), LeakyReLU()]
     layers += [linear(args.width, args.width), LeakyReLU()]
     features = args.width
     if args.minibatch_discrimination:
-        layers.append(remedies.MinibatchDiscrimination(features, 4, 3, rng=rng))
+        layers.append(nn.MinibatchDiscrimination(features, 4, 3, rng=rng))
         features += 4
     if args.minibatch_std:
-        layers.append(remedies.MinibatchStd())
+        layers.append(nn.MinibatchStd())
         features += 1
     return Sequential(*layers, linear(features, 1), name="D")
 
@@ -148,18 +148,18 @@ def discriminator(args, rng) -> Sequential:
 def d_penalty(args, rng):
     """What is added to D's loss: a function of (D, real, fake), or None."""
     chosen = [
-        (args.r1, lambda: losses.r1_penalty(weight=args.r1)),
-        (args.r2, lambda: losses.r2_penalty(weight=args.r2)),
-        (args.dragan, lambda: losses.dragan_penalty(rng, weight=args.dragan)),
+        (args.r1, lambda: penalties.r1_penalty(weight=args.r1)),
+        (args.r2, lambda: penalties.r2_penalty(weight=args.r2)),
+        (args.dragan, lambda: penalties.dragan_penalty(rng, weight=args.dragan)),
         (
             args.gradient_penalty,
-            lambda: losses.gradient_penalty(rng, weight=args.gradient_penalty),
+            lambda: penalties.gradient_penalty(rng, weight=args.gradient_penalty),
         ),
     ]
-    penalties = [make() for weight, make in chosen if weight]
-    if not penalties:
+    terms = [make() for weight, make in chosen if weight]
+    if not terms:
         return None
-    return lambda D, real, fake: sum(penalty(D, real, fake) for penalty in penalties)
+    return lambda D, real, fake: sum(penalty(D, real, fake) for penalty in terms)
 
 
 def g_penalty(args):
@@ -216,7 +216,7 @@ class Game:
             self.history = remedies.History(first, rng=self.noise)
             self.parts["history"] = self.history
         if args.unroll:
-            self.unrolling = remedies.Unrolling(
+            self.unrolling = Unrolling(
                 *(self.D, self.D_optimizer, self.objective),
                 steps=args.unroll,
                 penalty=self.d_penalty,

@@ -16,11 +16,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-import minigan.functional as F
 from minigan import Tensor, cli, discriminator_step, losses, optim, plots
+from minigan import functional as F
 from minigan.data import Gaussian, GaussianMixture1D
-from minigan.divergences import game_value, optimal_discriminator
-from minigan.models import mlp, on_line
+from minigan.evaluation import game_value, on_line, optimal_discriminator
+from minigan.models import mlp
 
 CELL = 0.01
 X = np.arange(-8, 8, CELL) + CELL / 2

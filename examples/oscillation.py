@@ -24,6 +24,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from minigan import cli, grad, losses, plots, tensor
+from minigan.gan import penalties
 
 RATE = 0.2
 START = (0.0, 1.0)  # θ and ψ
@@ -50,7 +51,7 @@ def dirac(theta, psi, gamma):
     objective, real = losses.Minimax(), tensor([0.0])
     loss = objective.discriminator(D(real), D(theta))
     if gamma:
-        loss = loss + losses.r1_penalty(weight=gamma)(D, real.reshape(1, 1), theta)
+        loss = loss + penalties.r1_penalty(weight=gamma)(D, real.reshape(1, 1), theta)
     return objective.generator(D(theta)), loss
 
 

@@ -44,8 +44,8 @@ from minigan import (
     plots,
     tensor,
 )
-from minigan.adversarial import LOST
-from minigan.divergences import sliced_wasserstein
+from minigan.evaluation import sliced_wasserstein
+from minigan.gan import LOST
 from minigan.models import mlp
 
 RATES = {"sgd": 0.03, "adam": 1e-3}  # of G

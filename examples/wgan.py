@@ -39,7 +39,6 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-import minigan.functional as F
 from minigan import (
     Tensor,
     cli,
@@ -52,9 +51,11 @@ from minigan import (
     optim,
     plots,
 )
+from minigan import functional as F
 from minigan.data import Gaussian, GaussianMixture1D
-from minigan.divergences import wasserstein
-from minigan.models import dcgan_discriminator, dcgan_generator, mlp, on_line
+from minigan.evaluation import on_line, wasserstein
+from minigan.gan import penalties
+from minigan.models import dcgan_discriminator, dcgan_generator, mlp
 from minigan.nn import LeakyReLU
 
 OBJECTIVE = losses.Wasserstein()
@@ -107,7 +108,7 @@ class Critic:
             self.penalty = None
         else:
             self.optimizer = optim.Adam(network, rate, betas=(0.0, 0.9))
-            self.penalty = losses.gradient_penalty(noise, one_sided=one_sided)
+            self.penalty = penalties.gradient_penalty(noise, one_sided=one_sided)
 
     def step(self, real, fake):
         """One step up; returns the report of `discriminator_step`."""

@@ -25,11 +25,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import errno
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +35,7 @@ import safetensors
 import safetensors.numpy
 
 from minigan.backend import backend_of
+from minigan.system import remove_leftovers, write
 
 _MARKER = "minigan checkpoint"
 _VERSION = "2"
@@ -82,7 +81,7 @@ def save(path, parts: dict, /, **extra):
         "json": json.dumps({"values": values, "extra": extra}),
     }
     file = safetensors.numpy.save(arrays, metadata)
-    _remove_leftovers(Path(os.path.realpath(path)))
+    remove_leftovers(Path(os.path.realpath(path)))
     write(path, file.replace(_entry(_NO_SEAL), _entry(_seal(file, _NO_SEAL)), 1))
 
 
@@ -215,56 +214,6 @@ def _check_json(path: Path, name: str, value):
             if type(key) is not str:
                 raise CheckpointError(f"{path}: {name} has the key {key!r}, expected a string")
             _check_json(path, name, item)
-
-
-def write(path: Path, data: bytes):
-    """Puts `data` at `path` in one instant: under another name first, then renamed.
-
-    A link stays, and what it points at is written, as by any other program; there need not be a
-    file yet, but the folder must be there, as its disk may be missing. OSError if links go round.
-
-    The file is synced before the rename, or a power failure could leave the new name on a file
-    whose contents never reached the disk; the folder after it, so that the rename lasts.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    named, path = path, Path(os.path.realpath(path))
-    if path.is_symlink():
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(named))
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # a full disk does not say for which file
-        error.filename = error.filename or str(named)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _remove_leftovers(path: Path):
-    """Removes what a process that was killed while it saved to `path` left behind."""
-    leftover = re.compile(re.escape(f".{path.name}.tmp-") + r"\d+")
-    with contextlib.suppress(OSError):  # the folder is not there yet, or may not be listed
-        for neighbour in path.parent.iterdir():
-            if leftover.fullmatch(neighbour.name):
-                neighbour.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path):
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    # Some file systems refuse to sync a folder, and some folders may not be read. Either file that
-    # a crash then leaves under the name is whole, so this is no reason to call the save a failure.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read(path: Path) -> tuple[dict, dict]:

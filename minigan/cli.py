@@ -21,12 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import checkpoint, terminal
-from minigan.adversarial import LOST, diagnose
+from minigan import checkpoint
 from minigan.backend import Backend, DeviceError, cpu, get_backend
 from minigan.checkpoint import CheckpointError
 from minigan.data import NAMES, DataError, Dataset, expand
-from minigan.engine import Tensor, raw
+from minigan.engine import Tensor
+from minigan.engine.tensors import raw
+from minigan.gan import LOST, diagnose
+from minigan.system import terminal
 
 CHECKPOINT = "checkpoint.safetensors"
 

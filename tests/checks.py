@@ -13,11 +13,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigan import engine as ops
 from minigan import functional as F
 from minigan.backend import cpu
-from minigan.conv import conv2d, conv2d_filter_grad, conv_transpose2d
-from minigan.engine import Tensor, grad, tensor
+from minigan.engine import Tensor, conv2d, conv_transpose2d, grad, tensor
+from minigan.engine import operations as ops
+from minigan.engine.conv import conv2d_filter_grad
 
 
 def gpu_is_there() -> bool:

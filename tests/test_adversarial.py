@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 
 from minigan import nn
-from minigan.adversarial import diagnose, discriminator_step, generator_step
 from minigan.backend import cpu
 from minigan.engine import StaleGraphError, Tensor, frozen, grad, tensor
-from minigan.losses import (
+from minigan.gan import (
     OBJECTIVES,
     Hinge,
     LeastSquares,
     Minimax,
     NonSaturating,
     Wasserstein,
+    diagnose,
+    discriminator_step,
     feature_matching,
+    generator_step,
     gradient_penalty,
     r1_penalty,
 )

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigan.checkpoint import CheckpointError, load, peek, save, write
+from minigan.checkpoint import CheckpointError, load, peek, save
+from minigan.system import write
 
 
 class Part:

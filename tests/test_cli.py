@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan import checkpoint, cli, losses, terminal
+from minigan import checkpoint, cli, losses
 from minigan.backend import DeviceError
 from minigan.data import Dataset, load_folder
 from minigan.engine import Tensor, tensor
+from minigan.system import terminal
 
 
 def make_parser():

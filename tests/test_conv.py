@@ -11,10 +11,10 @@ from checks import LAYOUTS, check_gradients, check_op, check_values, fill, leave
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import conv as module
 from minigan.backend import cpu
-from minigan.conv import conv2d, conv2d_filter_grad, conv_transpose2d
-from minigan.engine import ShapeError, frozen, grad, tensor
+from minigan.engine import ShapeError, conv2d, conv_transpose2d, frozen, grad, tensor
+from minigan.engine import conv as module
+from minigan.engine.conv import conv2d_filter_grad
 
 # --- The oracle ----------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ import pytest
 from checks import OPERATIONS, gpu_is_there, operands
 from conftest import DEVICES
 
-import minigan.functional as F
 from minigan import (
     Tensor,
     checkpoint,
@@ -29,14 +28,14 @@ from minigan import (
     models,
     nn,
     optim,
-    remedies,
 )
+from minigan import functional as F
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
 from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
 from minigan.engine import ShapeError, grad, no_grad, tensor
-from minigan.functional import (
+from minigan.engine.functional import (
     clip,
     dropout,
     log_softmax,
@@ -46,6 +45,7 @@ from minigan.functional import (
     softmax,
     sqrt,
 )
+from minigan.gan import penalties
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -152,9 +152,9 @@ NO_IMAGES = {
         lambda rng: nn.Sequential(nn.Linear(3, 4, rng=rng), nn.ReLU(), nn.LeakyReLU(), nn.Tanh()),
         (0, 3),
     ),
-    "minibatch std": (lambda rng: remedies.MinibatchStd(), (0, 2, 2, 3)),
-    "minibatch std of groups": (lambda rng: remedies.MinibatchStd(2), (0, 3)),
-    "pack": (lambda rng: remedies.Pack(2), (0, 2, 2, 3)),
+    "minibatch std": (lambda rng: nn.MinibatchStd(), (0, 2, 2, 3)),
+    "minibatch std of groups": (lambda rng: nn.MinibatchStd(2), (0, 3)),
+    "pack": (lambda rng: nn.Pack(2), (0, 2, 2, 3)),
 }
 
 
@@ -184,7 +184,7 @@ def test_no_images_go_through_a_layer(cuda, name):
     ("make", "said"),
     [
         (lambda rng: nn.BatchNorm(3, rng=rng), "BatchNorm: no values per channel"),
-        (lambda rng: remedies.MinibatchDiscrimination(3, rng=rng), "n >= 2"),
+        (lambda rng: nn.MinibatchDiscrimination(3, rng=rng), "n >= 2"),
     ],
 )
 def test_a_layer_that_compares_images_wants_some(cuda, make, said):
@@ -227,9 +227,9 @@ def test_the_mean_loss_of_no_images_is_nan_without_a_warning(cuda, name):
         found = [
             objective.discriminator(D(x), D(x)),
             objective.generator(D(x), D(x)),
-            losses.gradient_penalty(rng)(D, x, x),
-            losses.dragan_penalty(rng)(D, x, x),
-            losses.r1_penalty()(D, x, x),
+            penalties.gradient_penalty(rng)(D, x, x),
+            penalties.dragan_penalty(rng)(D, x, x),
+            penalties.r1_penalty()(D, x, x),
             losses.feature_matching(D(x), D(x)),
             losses.cross_entropy(x, labels),
         ]
@@ -355,11 +355,11 @@ def test_an_objective_is_the_same_on_both_devices(cuda, name, penalty):
         total = objective.discriminator(D(real), D(fake)) + objective.generator(D(fake), D(real))
         made = {
             "none": lambda *inputs: 0.0,
-            "gradient": losses.gradient_penalty(Fixed(device.asarray(mix))),
-            "one-sided": losses.gradient_penalty(Fixed(device.asarray(mix)), one_sided=True),
-            "dragan": losses.dragan_penalty(Fixed(device.asarray(noise))),
-            "r1": losses.r1_penalty(),
-            "r2": losses.r2_penalty(),
+            "gradient": penalties.gradient_penalty(Fixed(device.asarray(mix))),
+            "one-sided": penalties.gradient_penalty(Fixed(device.asarray(mix)), one_sided=True),
+            "dragan": penalties.dragan_penalty(Fixed(device.asarray(noise))),
+            "r1": penalties.r1_penalty(),
+            "r2": penalties.r2_penalty(),
         }
         total = total + made[penalty](D, real, fake)
         results.append([t.numpy() for t in (total, *grad(total, D.parameters(), unused="zeros"))])
@@ -662,7 +662,7 @@ GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage
 class Conditional:
     """D(x, y) against G(z, y): labels beside the images from the batches to the penalties."""
 
-    def __init__(self, device, game, penalties, capture=False):
+    def __init__(self, device, game, terms, capture=False):
         rng, noise = device.generator(0), [device.generator(k) for k in (1, 2)]
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
         self.D = Classifying(rng) if game == "classes" else Joined([3, 6, 1], rng)
@@ -673,13 +673,13 @@ class Conditional:
         images = np.random.default_rng(0).integers(0, 256, (24, 1, 1, 3)).astype(np.uint8)
         self.batches = Batches((images, np.arange(24) % 3), 4, 0, device)
         self.z = Tensor(device.asarray(cpu.generator(1).normal((4, 2))))
-        terms = {
-            "r1": losses.r1_penalty(weight=0.1),
-            "r2": losses.r2_penalty(weight=0.1),
-            "gradient": losses.gradient_penalty(noise[0], weight=0.1),
-            "dragan": losses.dragan_penalty(noise[1], weight=0.1),
+        known = {
+            "r1": penalties.r1_penalty(weight=0.1),
+            "r2": penalties.r2_penalty(weight=0.1),
+            "gradient": penalties.gradient_penalty(noise[0], weight=0.1),
+            "dragan": penalties.dragan_penalty(noise[1], weight=0.1),
         }
-        self.terms = [terms[name] for name in penalties.split()]
+        self.terms = [known[name] for name in terms.split()]
         self.step = device.capture(self._step) if capture else self._step
 
     def _step(self):
@@ -727,7 +727,7 @@ class Critic:
         drop = nn.Dropout(0.3, rng=device.generator(5))
         self.D = nn.Sequential(hidden, nn.LeakyReLU(), drop, nn.Linear(8, 1, rng=rng))
         self.optimizer = optim.RMSprop(self.D, optim.cosine(1e-3, 20))
-        self.penalty = losses.gradient_penalty(device.generator(6))
+        self.penalty = penalties.gradient_penalty(device.generator(6))
         self.step = device.capture(self._step) if capture else self._step
 
     def _step(self):
@@ -772,7 +772,7 @@ def test_on_the_cpu_capture_is_the_step_itself():
         (lambda x: float((x * 2).sum()), "__float__"),
         (lambda x: x * tensor(np.ones(3, np.float32), device="cuda"), "tensor"),
         (lambda x: x.numpy().sum(), "numpy"),
-        (lambda x: x.reshape(3, 1, 1) @ x.reshape(3, 1, 1), "__matmul__"),
+        (lambda x: x.reshape(3, 1, 1) @ x.reshape(3, 1, 1), "matmul"),
     ],
     ids=["item", "float", "upload", "numpy", "stack of matrices"],
 )

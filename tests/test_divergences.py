@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan import cpu, divergences
-from minigan.divergences import (
+from minigan import cpu
+from minigan.evaluation import (
     cross_entropy,
+    divergences,
     entropy,
     game_value,
     histogram,

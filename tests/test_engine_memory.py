@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from checks import OPERATIONS, leaves, operands
 
-from minigan.engine import Node, Tensor, frozen, grad, tensor
+from minigan.engine import Tensor, frozen, grad, tensor
+from minigan.engine.graph import Node
 
 
 @pytest.fixture(scope="module", autouse=True)

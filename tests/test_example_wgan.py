@@ -13,8 +13,8 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-import minigan.functional as F
 from minigan import checkpoint, cpu, models, optim
+from minigan import functional as F
 
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -17,7 +17,7 @@ from minigan import functional as F
 from minigan import nn
 from minigan.backend import cpu
 from minigan.engine import ShapeError, Tensor, grad, tensor
-from minigan.losses import (
+from minigan.gan import (
     OBJECTIVES,
     AuxiliaryClassifier,
     BoundaryEquilibrium,

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from minigan import metrics
 from minigan.data import Grid, Ring
-from minigan.metrics import (
+from minigan.evaluation import (
     confidence_interval,
     frechet_distance,
+    metrics,
     mmd,
     modes,
     nearest,
@@ -584,7 +584,7 @@ def test_arguments_that_make_no_sense(call, says):
 
 
 def test_importing_the_metrics_does_not_import_scipy():
-    program = "import sys, minigan.metrics; print('scipy' in sys.modules)"
+    program = "import sys, minigan.evaluation; print('scipy' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )

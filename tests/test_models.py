@@ -13,7 +13,8 @@ from checks import check_gradients, fill
 from minigan import nn
 from minigan.backend import cpu
 from minigan.engine import grad, tensor
-from minigan.losses import EnergyBased, NonSaturating, cross_entropy
+from minigan.evaluation import on_line
+from minigan.gan import EnergyBased, NonSaturating, cross_entropy
 from minigan.models import (
     GENERATORS,
     Autoencoder,
@@ -25,7 +26,6 @@ from minigan.models import (
     goodfellow_discriminator,
     goodfellow_generator,
     mlp,
-    on_line,
 )
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages

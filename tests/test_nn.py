@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigan import functional as F
-from minigan import nn, optim, remedies
+from minigan import nn, optim
 from minigan.backend import cpu
 from minigan.engine import ShapeError, StaleGraphError, Tensor, grad, no_grad, tensor
 from minigan.nn import FlatParameters, Parameter
@@ -1287,11 +1287,9 @@ SIZES = {
     "Embedding": lambda n: nn.Embedding(n, n, rng=rng())(np.array([0])),
     "Reshape": lambda n: nn.Reshape(n, -1)(ones(2, n, n)),
     "Upsample": lambda n: nn.Upsample(n)(ones(1, n, n, n)),
-    "MinibatchDiscrimination": lambda n: remedies.MinibatchDiscrimination(n, n, n, rng=rng())(
-        ones(2, n)
-    ),
-    "MinibatchStd": lambda n: remedies.MinibatchStd(n)(ones(n, n)),
-    "Pack": lambda n: remedies.Pack(n)(ones(n, n)),
+    "MinibatchDiscrimination": lambda n: nn.MinibatchDiscrimination(n, n, n, rng=rng())(ones(2, n)),
+    "MinibatchStd": lambda n: nn.MinibatchStd(n)(ones(n, n)),
+    "Pack": lambda n: nn.Pack(n)(ones(n, n)),
 }
 
 

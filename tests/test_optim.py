@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from minigan import checkpoint, losses, nn, optim
 from minigan.backend import cpu
 from minigan.engine import StaleGraphError, Tensor, grad, tensor
+from minigan.gan import Unrolling
 from minigan.nn import Parameter
 from minigan.optim import EMA, SGD, Adam, RMSprop
-from minigan.remedies import Unrolling
 
 
 def parameters(*arrays, dtype="float64"):

@@ -10,8 +10,7 @@ import pytest
 from checks import fill, leaves, ops
 
 from minigan import functional as F
-from minigan.conv import conv2d, conv_transpose2d
-from minigan.engine import grad, tensor
+from minigan.engine import conv2d, conv_transpose2d, grad, tensor
 
 torch = pytest.importorskip("torch")
 tF = torch.nn.functional

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from checks import check_gradients, check_values, fill
 
-from minigan import Tensor, cpu, losses, models, nn, optim, remedies
-from minigan.adversarial import discriminator_step, generator_step
+from minigan import Tensor, cpu, losses, models, nn, optim
 from minigan.engine import ShapeError, grad, tensor
+from minigan.gan import Unrolling, discriminator_step, generator_step, penalties, remedies
 
 
 def close(ours, theirs, atol=2e-5):
@@ -43,7 +43,7 @@ def std_by_loops(x, group):
 
 
 def test_minibatch_discrimination_is_its_definition():
-    layer = remedies.MinibatchDiscrimination(3, 2, 4, rng=cpu.generator(0)).astype("float64")
+    layer = nn.MinibatchDiscrimination(3, 2, 4, rng=cpu.generator(0)).astype("float64")
 
     def f(x, weight):
         return layer.at([weight])(x)
@@ -54,7 +54,7 @@ def test_minibatch_discrimination_is_its_definition():
 
 
 def test_minibatch_discrimination_sees_a_collapse():
-    layer = remedies.MinibatchDiscrimination(3, 7, rng=cpu.generator(0))
+    layer = nn.MinibatchDiscrimination(3, 7, rng=cpu.generator(0))
     same = layer(tensor(np.ones((6, 3), "float32"))).numpy()
     np.testing.assert_allclose(same[:, 3:], 1.0, rtol=1e-6)  # all others are at distance 0
     far = layer(tensor(np.arange(18, dtype="float32").reshape(6, 3) * 1e4)).numpy()
@@ -66,7 +66,7 @@ def test_minibatch_discrimination_sees_a_collapse():
     ("shape", "group"), [((6, 3), None), ((6, 3), 2), ((4, 2, 3, 2), 2), ((4, 2, 3, 2), 4)]
 )
 def test_minibatch_std_is_its_definition(shape, group):
-    layer = remedies.MinibatchStd(group)
+    layer = nn.MinibatchStd(group)
     x = fill(shape)
     check_values(layer, lambda x: std_by_loops(x, group or len(x)), x)
     check_gradients(layer, x)
@@ -74,7 +74,7 @@ def test_minibatch_std_is_its_definition(shape, group):
 
 def test_minibatch_std_of_a_batch_without_spread_has_a_finite_gradient():
     x = tensor(np.ones((4, 3), "float32"), requires_grad=True)
-    y = remedies.MinibatchStd()(x)
+    y = nn.MinibatchStd()(x)
     np.testing.assert_allclose(y.numpy()[:, 3], 1e-4, rtol=1e-5)  # √ε
     (g,) = grad(y.sum(), [x])
     np.testing.assert_allclose(g.numpy(), 1.0)
@@ -90,23 +90,23 @@ def test_packing_joins_neighbours_and_loses_nothing(m):
             out[k // m, :, :, 3 * (k % m) : 3 * (k % m) + 3] = x[k]
         return out
 
-    check_values(remedies.Pack(m), joined, x)
-    check_values(remedies.Pack(m), lambda x: x.reshape(6 // m, 3 * m), fill((6, 3)))
-    check_gradients(remedies.Pack(m), x)
+    check_values(nn.Pack(m), joined, x)
+    check_values(nn.Pack(m), lambda x: x.reshape(6 // m, 3 * m), fill((6, 3)))
+    check_gradients(nn.Pack(m), x)
 
 
 @pytest.mark.parametrize(
     ("layer", "shape", "said"),
     [
-        (remedies.Pack(4), (6, 2), "6 samples can't be joined by 4"),
-        (remedies.MinibatchStd(4), (6, 2), "a multiple of 4"),
-        (remedies.MinibatchStd(), (6,), r"expected \(n, …, c\)"),
+        (nn.Pack(4), (6, 2), "6 samples can't be joined by 4"),
+        (nn.MinibatchStd(4), (6, 2), "a multiple of 4"),
+        (nn.MinibatchStd(), (6,), r"expected \(n, …, c\)"),
         (
-            remedies.MinibatchDiscrimination(3, rng=cpu.generator(0)),
+            nn.MinibatchDiscrimination(3, rng=cpu.generator(0)),
             (6, 2),
             r"got shape \(6, 2\), expected \(n, 3\)",
         ),
-        (remedies.MinibatchDiscrimination(3, rng=cpu.generator(0)), (1, 3), "n >= 2"),
+        (nn.MinibatchDiscrimination(3, rng=cpu.generator(0)), (1, 3), "n >= 2"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_refused(layer, shape, said):
@@ -114,16 +114,16 @@ def test_a_batch_that_does_not_fit_is_refused(layer, shape, said):
         layer(tensor(np.zeros(shape, "float32")))
 
 
-@pytest.mark.parametrize("make", [lambda: remedies.Pack(0), lambda: remedies.MinibatchStd(1)])
+@pytest.mark.parametrize("make", [lambda: nn.Pack(0), lambda: nn.MinibatchStd(1)])
 def test_too_few_samples_are_refused(make):
     with pytest.raises(ValueError, match="expected at least"):
         make()
 
 
 LAYERS = {
-    "discrimination": lambda rng: remedies.MinibatchDiscrimination(3, 2, 4, rng=rng),
-    "std": lambda rng: remedies.MinibatchStd(2),
-    "pack": lambda rng: remedies.Pack(2),
+    "discrimination": lambda rng: nn.MinibatchDiscrimination(3, 2, 4, rng=rng),
+    "std": lambda rng: nn.MinibatchStd(2),
+    "pack": lambda rng: nn.Pack(2),
 }
 
 
@@ -158,7 +158,7 @@ class Linear1D:
 
     def unrolled(self, objective, steps):
         """w after the steps, and the gradient of J(G) in the fakes."""
-        unrolling = remedies.Unrolling(self.D, self.optimizer, objective, steps=steps)
+        unrolling = Unrolling(self.D, self.optimizer, objective, steps=steps)
         weights = unrolling.weights(self.real, self.fake)
         loss = objective.generator(self.D.at(weights)(self.fake))
         return weights[0].item(), grad(loss, [self.fake])[0].numpy()
@@ -235,7 +235,7 @@ class Game:
             discriminator_step(self.D, self.optimizer, self.objective, self.real, self.fake)
 
     def unrolling(self, steps, **kwargs):
-        return remedies.Unrolling(self.D, self.optimizer, self.objective, steps=steps, **kwargs)
+        return Unrolling(self.D, self.optimizer, self.objective, steps=steps, **kwargs)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -252,7 +252,7 @@ def test_the_unrolled_weights_are_where_the_optimiser_then_goes(name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_gradient_through_unrolled_steps_is_that_of_differences(name, penalised):
     game = Game(OPTIMIZERS[name])
-    unrolling = game.unrolling(2, penalty=losses.r1_penalty(weight=0.1) if penalised else None)
+    unrolling = game.unrolling(2, penalty=penalties.r1_penalty(weight=0.1) if penalised else None)
 
     def loss(fake):
         ahead = game.D.at(unrolling.weights(game.real, fake))
@@ -336,7 +336,7 @@ def test_unrolling_leaves_d_as_it_was():
         return [np.array(value).tobytes() for value in arrays]
 
     parameters, before, g_before = D.parameters(), everything(), G.weight.numpy().copy()
-    unrolling = remedies.Unrolling(D, d_optimizer, objective, steps=3)
+    unrolling = Unrolling(D, d_optimizer, objective, steps=3)
     report = unrolling.generator_step(g_optimizer, real, G(z))
     assert everything() == before and list(map(id, D.parameters())) == list(map(id, parameters))
     assert (G.weight.numpy() != g_before).all()
@@ -380,7 +380,7 @@ def test_unrolling_stays_finite_where_a_gradient_is_0():
     D, G = nn.Linear(2, 1, rng=cpu.generator(0)), nn.Linear(2, 2, rng=cpu.generator(1))
     G.weight.data[:, 1] = 0
     real, z = tensor([[1.0, 0.0], [0.5, 0.0]]), tensor([[1.0, 2.0], [0.3, 0.4]])
-    unrolling = remedies.Unrolling(D, optim.Adam(D, 0.01), losses.NonSaturating(), steps=2)
+    unrolling = Unrolling(D, optim.Adam(D, 0.01), losses.NonSaturating(), steps=2)
     g_optimizer = optim.SGD(G, 0.1)
     assert np.isfinite(unrolling.generator_step(g_optimizer, real, G(z)).loss.item())
     assert all(np.isfinite(p.numpy()).all() for p in G.parameters())
@@ -390,12 +390,12 @@ def test_unrolling_stays_finite_where_a_gradient_is_0():
 def test_what_cannot_be_unrolled_is_refused():
     D, objective = nn.Linear(2, 1, rng=cpu.generator(0)), losses.NonSaturating()
     with pytest.raises(ValueError, match="0 steps, expected at least 1"):
-        remedies.Unrolling(D, optim.SGD(D, 0.1), objective, steps=0)
+        Unrolling(D, optim.SGD(D, 0.1), objective, steps=0)
     with pytest.raises(ValueError, match="other parameters than D's"):
         other = nn.Linear(2, 1, rng=cpu.generator(0))
-        remedies.Unrolling(D, optim.SGD(other, 0.1), objective, steps=1)
+        Unrolling(D, optim.SGD(other, 0.1), objective, steps=1)
     with pytest.raises(TypeError, match="got a RMSprop"):
-        remedies.Unrolling(D, optim.RMSprop(D, 0.1), objective, steps=1)
+        Unrolling(D, optim.RMSprop(D, 0.1), objective, steps=1)
 
 
 # --- History -------------------------------------------------------------------------------------
@@ -541,11 +541,11 @@ class Remedied:
         self.G = models.mlp([2, 8, 2], rng=rng, name="G")
         features = models.mlp([4, 8, 6], rng=rng)
         self.D = nn.Sequential(
-            remedies.Pack(2),
+            nn.Pack(2),
             *features,
             nn.LeakyReLU(),
-            remedies.MinibatchDiscrimination(6, 2, 3, rng=rng),
-            remedies.MinibatchStd(),
+            nn.MinibatchDiscrimination(6, 2, 3, rng=rng),
+            nn.MinibatchStd(),
             nn.Linear(9, 1, rng=rng),
             name="D",
         )
@@ -558,7 +558,7 @@ class Remedied:
         self.instance = remedies.InstanceNoise(
             optim.linear_decay(0.5, steps, start=0), rng=others.spawn(1)[0]
         )
-        self.unrolling = remedies.Unrolling(self.D, self.optimizers[1], self.objective, steps=2)
+        self.unrolling = Unrolling(self.D, self.optimizers[1], self.objective, steps=2)
         self.step = device.capture(self._step) if capture else self._step
 
     def _step(self):

@@ -10,6 +10,7 @@ import minigan
 from engines import RATES, Task, arrays
 from minigan import Tensor, cpu, discriminator_step, generator_step, losses, models, optim
 from minigan.backend import get_backend
+from minigan.gan import penalties
 
 
 def version():
@@ -84,7 +85,7 @@ def critic_network(task: Task, seed=0):
     """D without batch norm, a batch of real and of generated images, and the penalty."""
     a = arrays(task, seed)
     D = models.dcgan_discriminator(rng=cpu.generator(0), width=task.width, batch_norm=False)
-    penalty = losses.gradient_penalty(FixedMix(a.mix), weight=10.0)
+    penalty = penalties.gradient_penalty(FixedMix(a.mix), weight=10.0)
     return fill(D, a.D), Tensor(a.real), Tensor(a.z), penalty
 
 

@@ -3,30 +3,14 @@
 Which backend an array belongs to is read off the array, so both devices can be used in one
 process and no global setting decides anything. Code above this folder reaches NumPy, or CuPy,
 only through `backend.xp`.
+
+In the order of reading: base, host, capture, philox, cublas, cuda (with kernels.cu).
 """
 
 from __future__ import annotations
 
-from minigan.backend.host import (
-    HOST_TYPES,
-    Backend,
-    CaptureError,
-    DeviceError,
-    Generator,
-    Window,
-    cpu,
-)
-
-__all__ = [
-    "Backend",
-    "CaptureError",
-    "DeviceError",
-    "Generator",
-    "Window",
-    "backend_of",
-    "cpu",
-    "get_backend",
-]
+from minigan.backend.base import Backend, CaptureError, DeviceError, Generator, Window
+from minigan.backend.host import HOST_TYPES, cpu
 
 _BACKENDS = {"cpu": cpu}
 _BACKEND_OF_TYPE = dict.fromkeys(HOST_TYPES, cpu)

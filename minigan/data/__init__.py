@@ -1,6 +1,8 @@
 """Data: real images, drawn digits, toy densities, and the batches a training loop takes.
 
-`choose` is what stands behind the examples' option `--data`.
+`choose` is what stands behind the option `--data` of the examples.
+
+In the order of reading: idx, dataset, digits, folder, mnist, toy.
 """
 
 from __future__ import annotations
@@ -13,29 +15,6 @@ from minigan.data.folder import load_folder
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
-
-__all__ = [
-    "NAMES",
-    "Batches",
-    "DataError",
-    "Dataset",
-    "DownloadError",
-    "Gaussian",
-    "GaussianMixture1D",
-    "GaussianModes",
-    "Grid",
-    "Ring",
-    "Spiral",
-    "choose",
-    "drawn_digits",
-    "expand",
-    "load",
-    "load_folder",
-    "parse_idx",
-    "read_idx",
-    "to_bytes",
-    "to_unit",
-]
 
 NAMES = (*COLLECTIONS, "digits")  # what `--data` means without being a folder
 DRAWN = {"train": (60_000, 0), "test": (10_000, 1)}  # how many digits of which seed

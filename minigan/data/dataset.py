@@ -15,7 +15,7 @@ import numpy as np
 
 from minigan.backend import Backend, backend_of, cpu
 from minigan.data.idx import DataError
-from minigan.engine import whole_number
+from minigan.engine.checks import whole_number
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.data.dataset import Dataset
 from minigan.data.idx import DataError
-from minigan.terminal import bar
+from minigan.system import bar
 
 IDX_NAME = re.compile(r"[.-]idx\d?\b")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

@@ -31,7 +31,7 @@ import numpy as np
 
 from minigan.data.dataset import Dataset
 from minigan.data.idx import DataError, parse_idx, read_bytes, unpack
-from minigan.terminal import bar
+from minigan.system import bar
 
 CONNECT_SECONDS = 5  # to reach a mirror, name look-up included
 STALL_SECONDS = 30  # without a byte, once the transfer runs

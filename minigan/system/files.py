@@ -1,4 +1,4 @@
-"""Files that are whole whenever somebody looks: the old one or the new one, and nothing between."""
+"""Files that are whole: written under another name, then renamed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What makes a run safe around a loop that stays in the example, with its two moves.
 
-options (the command line), program (how a run ends), record (its numbers), watch (what goes wrong,
-in words), checkpoint (save and resume), sampler (its generator, for other scripts); and `Session`,
-which holds them together.
+The options of a command line, how a program ends, the numbers of a run, what goes wrong in words,
+saving and resuming, a generator for other scripts; and `Session`, which holds them together.
+
+In the order of reading: checkpoint, options, program, record, watch, sampler, session.
 """
 
 from minigan.training import checkpoint, options
@@ -13,23 +14,3 @@ from minigan.training.record import Record
 from minigan.training.sampler import Sampler, generated
 from minigan.training.session import Session
 from minigan.training.watch import GAME, LOST, Watch, spread
-
-__all__ = [
-    "GAME",
-    "LOST",
-    "CheckpointError",
-    "Interrupt",
-    "OptionError",
-    "Progress",
-    "Record",
-    "Sampler",
-    "Session",
-    "Watch",
-    "checkpoint",
-    "generated",
-    "make_folder",
-    "options",
-    "run",
-    "save_json",
-    "spread",
-]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigan.backend import cpu
-from minigan.engine import Tensor, raw
+from minigan.engine.tensors import Tensor, raw
 
 
 class Record:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 import time
 
-import minigan.functional as F
 from minigan.backend import cpu
 from minigan.data import Dataset, to_unit
-from minigan.engine import Tensor, var
+from minigan.engine import Tensor
+from minigan.engine.functional import sqrt
+from minigan.engine.operations import var
 from minigan.training.record import Record
 
 GAME = ("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")  # columns of a record
@@ -37,7 +38,7 @@ def spread(samples: Tensor) -> Tensor:
 
     By E ‖x − y‖² = 2 Σ Var xᵢ it is 1/√2 of the distance (root mean square) between two samples.
     """
-    return F.sqrt(var(samples.detach(), 0).sum())
+    return sqrt(var(samples.detach(), 0).sum())
 
 
 def game(now: dict) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import minigan.functional as F
+import minigan.engine.functional as F
 from minigan import cpu, models, optim
 from minigan.engine import Tensor, no_grad
 from minigan.nn import Linear, Module

@@ -10,38 +10,37 @@ from __future__ import annotations
 import functools
 
 from minigan.backend import Generator
-from minigan.engine import (
+from minigan.engine.checks import (
     ShapeError,
-    Tensor,
-    abs,
-    add,
     axis_of,
-    broadcast_to,
     check_alike,
     check_broadcast,
     check_fits,
+    whole_number,
+)
+from minigan.engine.differentiate import Tensor
+from minigan.engine.graph import is_recording
+from minigan.engine.operations import (
+    abs,
+    add,
+    broadcast_to,
     div,
     getitem,
-    is_number,
-    is_recording,
     log,
     matmul,
     max,
     mean,
     mul,
     neg,
-    operands,
     power,
-    raw,
-    record,
     reduced,
     reshape,
     select,
     sub,
     sum,
     swap_last,
-    whole_number,
 )
+from minigan.engine.tensors import is_number, operands, raw, record
 
 __all__ = [
     "abs",

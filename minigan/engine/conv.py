@@ -22,8 +22,10 @@ product reads what has just been written.
 from __future__ import annotations
 
 from minigan.backend import Window
-from minigan.engine import ShapeError, Tensor, check_alike, raw, record
-from minigan.functional import pair
+from minigan.engine.checks import ShapeError, check_alike
+from minigan.engine.differentiate import Tensor
+from minigan.engine.functional import pair
+from minigan.engine.tensors import raw, record
 
 # --- Differentiable functions --------------------------------------------------------------------
 

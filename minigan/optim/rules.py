@@ -1,4 +1,4 @@
-"""Optimisers over one flat array, learning-rate schedules, and the average of a network.
+"""Optimisers over one flat array.
 
 Each update is written as in its paper, in place, over blocks of the flat array that are small
 enough to stay in the cache: five short lines of arithmetic per block cost one pass over memory.
@@ -8,64 +8,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple
 
 from minigan.engine import Tensor
 from minigan.nn import FlatParameters, Module
-
-# --- Learning rates: functions of the step t = 1, 2, … -------------------------------------------
-#
-# Objects rather than closures, as these can't be pickled. `steps` is after how many a rate is 0.
-
-
-class _Constant(NamedTuple):
-    lr: float
-
-    def __call__(self, t):
-        return self.lr
-
-
-class _LinearDecay(NamedTuple):
-    lr: float
-    steps: int
-    begin: float
-
-    def __call__(self, t):
-        share = (self.steps - (t - 1)) / max(self.steps - self.begin, 1.0)
-        return self.lr * min(1.0, max(0.0, share))
-
-
-class _Cosine(NamedTuple):
-    lr: float
-    steps: int
-
-    def __call__(self, t):
-        return 0.5 * self.lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / self.steps)))
-
-
-def constant(lr):
-    """The same rate at every step."""
-    return _Constant(lr)
-
-
-def linear_decay(lr, steps, *, start=0.5):
-    """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
-    _check_steps("linear_decay", steps)
-    return _LinearDecay(lr, steps, start * steps)
-
-
-def cosine(lr, steps):
-    """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
-    _check_steps("cosine", steps)
-    return _Cosine(lr, steps)
-
-
-def _check_steps(schedule, steps):
-    if steps < 1:
-        raise ValueError(f"{schedule}: the number of steps is {steps}, expected at least 1")
-
-
-# --- Optimisers ----------------------------------------------------------------------------------
+from minigan.optim.checks import fraction, positive
+from minigan.optim.schedules import constant
 
 
 class Optimizer:
@@ -195,19 +142,7 @@ class Optimizer:
 
 
 def _schedule(lr):
-    return lr if callable(lr) else constant(_positive("lr", float(lr)))
-
-
-def _positive(name, value):
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value}, expected a positive number")
-    return value
-
-
-def _fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
-    return value
+    return lr if callable(lr) else constant(positive("lr", float(lr)))
 
 
 class SGD(Optimizer):
@@ -224,7 +159,7 @@ class SGD(Optimizer):
     kernel = "sgd"
 
     def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
-        self.momentum, self.nesterov = _fraction("momentum", momentum), nesterov
+        self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
         super().__init__(network, lr)
 
     @property
@@ -253,7 +188,7 @@ class RMSprop(Optimizer):
     kernel = "rmsprop"
 
     def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
-        self.decay, self.eps = _fraction("decay", decay), _positive("eps", eps)
+        self.decay, self.eps = fraction("decay", decay), positive("eps", eps)
         super().__init__(network, lr)
 
     @property
@@ -282,8 +217,8 @@ class Adam(Optimizer):
     kernel = "adam"
 
     def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        self.beta1, self.beta2 = _fraction("beta1", betas[0]), _fraction("beta2", betas[1])
-        self.eps = _positive("eps", eps)
+        self.beta1, self.beta2 = fraction("beta1", betas[0]), fraction("beta2", betas[1])
+        self.eps = positive("eps", eps)
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
         self.weight_decay = weight_decay
@@ -313,86 +248,3 @@ class Adam(Optimizer):
         if self.weight_decay:
             theta *= kept
         theta -= (m * rate) / root
-
-
-# --- Constraints ---------------------------------------------------------------------------------
-
-
-def clip_weights(network: Module, bound):
-    """θ ← min(max(θ, −c), c) for every parameter, in place, to be called after an optimiser's step.
-
-    How the first Wasserstein GAN keeps its critic's slope bounded (Arjovsky et al. 2017,
-    Algorithm 1, line 7, with c = 0.01). ValueError unless bound > 0.
-    """
-    bound, flat = _positive("bound", bound), FlatParameters(network.parameters())
-    for _, memory in flat.pieces:
-        flat.backend.xp.clip(memory, -bound, bound, out=memory)
-    flat.backend.host(flat.updated)
-
-
-# --- Averaging -----------------------------------------------------------------------------------
-
-
-class EMA:
-    """A copy of a network whose weights are the exponential moving average of the original's.
-
-        a ← b a + (1 − b) θ,    b = min(decay, (1 + t) / (w + t))
-
-    The warm-up of b lets the average forget the initial weights: until b has come to `decay`, the
-    weights of step t count in proportion to some t^(w − 2). w = `warm_up` is 10 as a rule, which
-    makes the average reach back over a ninth of the run; 3 is half of the run, and about 2 the
-    plain mean (polynomial-decay averaging, Shamir and Zhang 2013). Running statistics are averaged
-    alike. `network` is the copy, in evaluation mode: sample from it.
-    """
-
-    def __init__(self, network: Module, decay=0.999, *, warm_up=10):
-        if not warm_up > 1:
-            raise ValueError(f"warm_up is {warm_up}, expected a number > 1")
-        self.decay, self.warm_up = _fraction("decay", decay), warm_up
-        self.source, self.network = network, network.copy().eval()
-        self.t = 0
-        self._flat = self.network.flat(), network.flat()
-        self.live = self._flat[0].backend.live()
-        # Of a layer that has two paths each buffer counts once.
-        places = (network.named_buffers().values() for network in (self.network, network))
-        own = ({(id(module), key): (module, key) for module, key in found} for found in places)
-        self._buffers = list(zip(*(found.values() for found in own), strict=True))
-
-    def update(self):
-        """To be called after each of the optimiser's steps.
-
-        RuntimeError if either network was converted, or has got other layers, in the meantime.
-        """
-        average, source = self._flat
-        average.check("average")
-        source.check("average", self.source.parameters())
-        backend = source.backend
-        backend.host(self._advance)
-        for mine, theirs in average.paired_with(source):
-            backend.average(mine, theirs, self.live)
-        for (mine, key), (theirs, _) in self._buffers:
-            backend.average(getattr(mine, key), getattr(theirs, key), self.live)
-        backend.host(average.updated)
-
-    def _advance(self):
-        self.t += 1
-        self.live.set(1 - min(self.decay, (1 + self.t) / (self.warm_up + self.t)))
-
-    def state(self) -> dict:
-        """The step count and the averages."""
-        averages = self.network.state()
-        return {self._count(averages): self.t} | averages
-
-    def load_state(self, state: dict):
-        """Takes over `state()` of the average of an equal network."""
-        count = self._count(self.network.state())
-        self.network.load_state({key: value for key, value in state.items() if key != count})
-        self.t = state[count]
-
-    @staticmethod
-    def _count(averages) -> str:
-        """What the step count is called in a state: t, unless a parameter has that name."""
-        name = "t"
-        while name in averages:
-            name += "'"
-        return name

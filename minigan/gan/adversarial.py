@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minigan.engine import Tensor, frozen, grad, mean
-from minigan.losses import Objective, together
+from minigan.engine import Tensor, frozen, grad
+from minigan.engine.operations import mean
+from minigan.gan.losses import Objective, together
 from minigan.nn import Module
 from minigan.optim import Optimizer
 
@@ -117,8 +118,6 @@ def generator_step(
     optimizer.step(grad(total, optimizer.parameters))
     return GeneratorReport(loss.detach(), objective, detached(output))
 
-
-# --- When it goes wrong --------------------------------------------------------------------------
 
 LOST = (
     "NaN or infinity: the weights are lost. Resume the last checkpoint, or start again, with lower "

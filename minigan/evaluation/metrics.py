@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.divergences import kl
+from minigan.evaluation.divergences import kl
 
 # SciPy is imported where it is used: it takes longer to load than all of minigan.
 

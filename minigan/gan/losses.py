@@ -14,20 +14,11 @@ p_d is the data's density and p_g that of G's samples.
 
 from __future__ import annotations
 
-import minigan.functional as F
-from minigan.backend import Backend, Generator
-from minigan.engine import (
-    ShapeError,
-    Tensor,
-    check_labels,
-    grad,
-    matmul,
-    mean,
-    sum,
-    tensor,
-    transpose,
-    var,
-)
+from minigan.backend import Backend
+from minigan.engine import ShapeError, Tensor
+from minigan.engine import functional as F
+from minigan.engine.operations import matmul, mean, sum, transpose
+from minigan.engine.tensors import check_labels
 
 
 def together(shown) -> tuple[Tensor, ...]:
@@ -82,9 +73,6 @@ def _label(value):
     if not 0 < value <= 1:
         raise ValueError(f"real_label is {value}, expected 0 < real_label <= 1")
     return value
-
-
-# --- D tells probabilities ----------------------------------------------------------------------
 
 
 class Minimax(Objective):
@@ -166,9 +154,6 @@ class RelativisticAverage(Objective):
         return self.discriminator(fake, real)
 
 
-# --- D gives a value -----------------------------------------------------------------------------
-
-
 class LeastSquares(Objective):
     """Mao et al. 2017, eq. 9, with targets 1 for real and 0 for fake.
 
@@ -240,11 +225,6 @@ OBJECTIVES = {
 }
 
 
-# --- D reconstructs: energies --------------------------------------------------------------------
-#
-# D is an autoencoder; its output per sample is an energy ≥ 0: how badly it reconstructs the sample.
-
-
 class EnergyBased(Objective):
     """EBGAN (Zhao et al. 2017, eqs. 1 and 2): low energy for data, at least `margin` for fakes.
 
@@ -313,9 +293,6 @@ class BoundaryEquilibrium(Objective):
         self.k[...] = self.backend.asarray(state["k"], "float32")
 
 
-# --- Terms on D's features -----------------------------------------------------------------------
-
-
 def pulling_away(features: Tensor) -> Tensor:
     """The mean squared cosine between the features of different samples (Zhao et al. 2017, eq. 4).
 
@@ -343,9 +320,6 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     """
     gap = mean(real, 0) - mean(fake, 0)
     return sum(gap * gap)
-
-
-# --- D knows classes -----------------------------------------------------------------------------
 
 
 def cross_entropy(logits: Tensor, labels) -> Tensor:
@@ -400,94 +374,3 @@ class AuxiliaryClassifier(Objective):
 
     def score(self, output):
         return self.source.score(output[0])
-
-
-# --- Penalties on D's slope ----------------------------------------------------------------------
-#
-# Each returns a function penalty(D, real, fake) of what D is shown, batches (n, …) of one shape or
-# tuples that begin with them. Its value is a scalar to be added to D's loss, and its gradient goes
-# through D's gradient in the samples; conditions are held fast.
-
-
-def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False):
-    """λ E (‖∇D(x̂)‖ − target)², x̂ between a real and a fake sample (Gulrajani et al. 2017, eq. 3).
-
-    One-sided, max(0, ‖∇D‖ − target)², punishes only slopes that are too steep (Petzka et al.
-    2018). The norm runs over all of a sample's values, one norm per sample. D must treat each
-    sample by itself: no batch norm.
-
-    With a finite λ the best slope is a little above 1, so the critic's value is above W₁; and
-    two-sided, a slope of the wrong sign is punished on its way through 0 (see examples/wgan.py).
-    Conditions are those of the real samples: show D the same ones with the fakes.
-    """
-
-    def penalty(D, real, fake):
-        real, *conditions = together(real)
-        fake, *_ = together(fake)
-        t = Tensor(rng.uniform((len(real),) + (1,) * (real.ndim - 1), dtype=real.dtype))
-        x = tensor(t * real.detach() + (1.0 - t) * fake.detach(), requires_grad=True)
-        return weight * _squared_excess(D, x, conditions, target, one_sided)
-
-    return penalty
-
-
-def dragan_penalty(rng: Generator, *, weight=10.0, target=1.0, spread=0.5):
-    """λ E (‖∇D(x + δ)‖ − target)² around real samples (Kodali et al. 2017, DRAGAN).
-
-    δ ~ N(0, (spread · s)²) in every value, s the standard deviation of all of the batch's values.
-    It keeps D from growing steep next to the data, where sharp local optima trap G. The slope
-    between far modes and G's samples stays free.
-    """
-
-    def penalty(D, real, fake):
-        real, *conditions = together(real)
-        noise = rng.normal(real.shape, dtype=real.dtype) * (var(real.detach()).data ** 0.5 * spread)
-        x = tensor(real.detach() + Tensor(noise), requires_grad=True)
-        return weight * _squared_excess(D, x, conditions, target, one_sided=False)
-
-    return penalty
-
-
-def r1_penalty(*, weight=10.0):
-    """γ/2 E ‖∇D(x)‖² at real samples (Mescheder et al. 2018, eq. 9).
-
-    At the equilibrium D is flat on the data and the penalty 0, so it moves nothing; around it, it
-    makes training converge even where data lie on a thin set (theorem 4.1). γ is in squared units
-    of the data; a large one leaves D too flat to tell G anything.
-    """
-
-    def penalty(D, real, fake):
-        return (0.5 * weight) * _mean_squared_slope(D, real)
-
-    return penalty
-
-
-def r2_penalty(*, weight=10.0):
-    """γ/2 E ‖∇D(G(z))‖² at generated samples (Mescheder et al. 2018, eq. 10).
-
-    As `r1_penalty`, with the same promise near the equilibrium. Far from it D stays steep at data.
-    """
-
-    def penalty(D, real, fake):
-        return (0.5 * weight) * _mean_squared_slope(D, fake)
-
-    return penalty
-
-
-def _squared_excess(D, x, conditions, target, one_sided):
-    """E (‖∇D(x)‖ − target)². ε stands under the root: at a zero gradient √ has infinite slope."""
-    excess = F.sqrt(_squared_slope(D, x, conditions) + 1e-12) - target
-    if one_sided:
-        excess = F.relu(excess)
-    return mean(excess * excess)
-
-
-def _mean_squared_slope(D, shown):
-    samples, *conditions = together(shown)
-    return mean(_squared_slope(D, tensor(samples.detach(), requires_grad=True), conditions))
-
-
-def _squared_slope(D, x, conditions):
-    """‖∇D(x)‖² per sample (n,), the gradient being that in x."""
-    (gradient,) = grad(sum(D(x, *conditions)), [x], create_graph=True)
-    return sum(gradient * gradient, tuple(range(1, x.ndim)))

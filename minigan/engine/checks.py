@@ -1,0 +1,66 @@
+"""Checks that all operations share: each names the operation, what it got and what it wanted."""
+
+from __future__ import annotations
+
+import operator
+
+from minigan.backend import DeviceError
+
+
+class ShapeError(ValueError):
+    """The shapes of an operation's inputs do not fit together."""
+
+
+class StaleGraphError(RuntimeError):
+    """A gradient was asked through a graph whose parameters have been updated since."""
+
+
+def check_alike(op, a, b):
+    """DeviceError or TypeError, naming the operation, unless two tensors share device and dtype."""
+    if type(a.data) is type(b.data) and a.data.dtype is b.data.dtype:
+        return
+    if a.backend is not b.backend:
+        raise DeviceError(f"{op}: one operand is on {a.backend.name}, one on {b.backend.name}")
+    if a.dtype != b.dtype:
+        raise TypeError(f"{op}: dtypes {a.dtype} and {b.dtype} differ: convert one with .astype()")
+
+
+def check_broadcast(op, a: tuple, b: tuple):
+    """ShapeError, naming the operation, unless the two shapes broadcast against each other."""
+    for m, n in zip(reversed(a), reversed(b), strict=False):
+        if m != n and m != 1 and n != 1:
+            raise ShapeError(f"{op}: shapes {a} and {b} do not broadcast: {m} and {n} differ")
+
+
+def check_fits(op, shape: tuple, into: tuple):
+    """ShapeError, naming the operation, unless `shape` broadcasts to exactly `into`."""
+    sides = zip(reversed(shape), reversed(into), strict=False)
+    if len(shape) > len(into) or any(m not in (1, n) for m, n in sides):
+        raise ShapeError(f"{op}: shape {shape} does not broadcast to {into}")
+
+
+def whole_number(what, value) -> int:
+    """`value` as a Python int, NumPy's integers too. TypeError, naming what it is, for all else."""
+    if type(value) is int:
+        return value
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} is {value!r}, expected an integer") from None
+
+
+def axis_of(op, axis: int, shape: tuple) -> int:
+    """The axis counted from the front. ShapeError, naming the operation, if there is none such."""
+    if type(axis) is not int:
+        axis = whole_number(f"{op}: axis", axis)
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{op}: axis {axis} is out of range for shape {shape}")
+    return axis % len(shape)
+
+
+def one_tuple(arguments: tuple) -> tuple:
+    """Whether called as f(2, 3) or as f((2, 3)): the tuple (2, 3)."""
+    alone = len(arguments) == 1 and isinstance(arguments[0], (tuple, list))
+    return tuple(arguments[0]) if alone else arguments

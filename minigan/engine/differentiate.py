@@ -1,0 +1,134 @@
+"""Reverse-mode differentiation: one walk back through the graph."""
+
+from __future__ import annotations
+
+import operator
+
+from minigan.engine.checks import ShapeError, StaleGraphError
+from minigan.engine.graph import Leaf, Node, mode_now, record_if
+from minigan.engine.operations import add, sum_to
+from minigan.engine.tensors import Tensor, is_number, lift, named, tensor
+
+
+def grad(y: Tensor, xs, *, cotangent=None, create_graph=False, unused="error") -> list[Tensor]:
+    """The gradients of y in each of `xs`, a list of tensors shaped as they are.
+
+    y:            a scalar; or of any shape with `cotangent`, the vector of the product, given.
+    create_graph: record the gradients' own computation, so that they can be differentiated.
+    unused:       what to do about an x on which y does not depend: "error" or "zeros".
+
+    ValueError if y or an x has no place in the graph, or y does not depend on an x;
+    StaleGraphError if a parameter was updated after the graph was built.
+    """
+    if isinstance(xs, Tensor) or not hasattr(xs, "__iter__"):
+        raise TypeError(f"grad: xs is a {type(xs).__name__}, expected a list of tensors")
+    xs = list(xs)
+    for k, x in enumerate(xs):
+        if x.node is None:
+            raise ValueError(f"grad: xs[{k}], of shape {x.shape}, does not require a gradient")
+    gradients = _walk_back(y, [x.node for x in xs], cotangent, create_graph)
+    for k, (x, g) in enumerate(zip(xs, gradients, strict=True)):
+        if g is None and unused != "zeros":
+            raise ValueError(
+                f"grad: y does not depend on xs[{k}]{named(x.node)}, of shape {x.shape}: it was "
+                'not used, or was detached or frozen; unused="zeros" accepts that'
+            )
+        if g is None:
+            gradients[k] = Tensor(x.backend.xp.zeros_like(x.data))
+    return gradients
+
+
+def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[Tensor | None]:
+    """Reverse accumulation: every node's gradient is complete before it is passed on."""
+    gradients = {y.node: _seed(y, cotangent)}
+    order = _ancestors(y.node)
+    wanted = _leading_to(order, targets)
+    asked = set(targets)
+    with record_if(create_graph):
+        for node in reversed(order):
+            g = gradients.get(node) if node in asked else gradients.pop(node, None)
+            if g is None or node not in wanted:
+                continue
+            given = () if node.output is node.shared is None else _given(node, g)
+            for parent, vjp, version in node.edges:
+                if parent.version != version:
+                    raise StaleGraphError(_stale(parent, version))
+                if vjp is None or parent not in wanted:
+                    continue
+                part = vjp(g, *given)
+                if part.data.shape != parent.shape:
+                    part = sum_to(part, parent.shape)
+                gradients[parent] = add(gradients[parent], part) if parent in gradients else part
+    return [gradients.get(node) for node in targets]
+
+
+def _given(node: Node, g: Tensor) -> tuple:
+    """What the VJPs of a node are called with beside g: its output, or what they share."""
+    return (Tensor(node.output, node) if node.shared is None else node.shared(g),)
+
+
+def _seed(y: Tensor, cotangent):
+    if y.node is None:
+        raise ValueError("grad: y was not recorded: no input requires a gradient, or no_grad is on")
+    if cotangent is None:
+        if y.size != 1:
+            raise ValueError(f"grad: y has shape {y.shape}, not one value: give a cotangent")
+        return Tensor(y.backend.xp.ones(y.shape, y.dtype))
+    cotangent = lift(cotangent)
+    if is_number(cotangent):
+        cotangent = tensor(cotangent.data, device=y.backend, dtype=y.dtype)
+    if cotangent.shape != y.shape or cotangent.dtype != y.dtype:
+        raise ShapeError(
+            f"grad: the cotangent is {cotangent.dtype} of shape {cotangent.shape}, "
+            f"y is {y.dtype} of shape {y.shape}"
+        )
+    return cotangent
+
+
+def _ancestors(node: Node | None) -> list[Node]:
+    """All nodes that `node` was computed from, itself included, oldest first."""
+    if node is None:
+        return []
+    seen, stack = {node}, [node]
+    while stack:
+        for parent, vjp, _ in stack.pop().edges:
+            if vjp is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=operator.attrgetter("serial"))
+
+
+def _leading_to(order: list[Node], targets) -> set[Node]:
+    """The nodes of `order` through which a gradient can reach one of the targets."""
+    wanted = set(targets)
+    for node in order:
+        for parent, vjp, _ in node.edges:
+            if vjp is not None and parent in wanted:
+                wanted.add(node)
+                break
+    return wanted
+
+
+def _stale(leaf, version) -> str:
+    return (
+        f"parameter{named(leaf)} of shape {leaf.shape} was updated {leaf.version - version} "
+        "time(s) after this graph was built, so its gradients would be wrong: compute the forward "
+        "pass again after the update (for a generator step, D(fake) anew)"
+    )
+
+
+def backward(y: Tensor, cotangent=None):
+    """Adds d y / d leaf to the `.grad` of every leaf that y depends on: y.backward().
+
+    `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
+    walks only the paths that lead to `xs`.
+    """
+    _, frozen = mode_now()
+    nodes = _ancestors(y.node)
+    leaves = [node for node in nodes if isinstance(node, Leaf) and node not in frozen]
+    for leaf, g in zip(leaves, _walk_back(y, leaves, cotangent, False), strict=True):
+        if g is not None:
+            leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
+
+
+Tensor.backward = backward

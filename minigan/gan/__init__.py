@@ -1,0 +1,36 @@
+"""The game: what the two players minimise, how they move, and what is done when they fail.
+
+In the order of reading: losses, penalties, adversarial, remedies, unrolling.
+"""
+
+from minigan.gan.adversarial import (
+    LOST,
+    DiscriminatorReport,
+    GeneratorReport,
+    detached,
+    diagnose,
+    discriminator_step,
+    generator_step,
+)
+from minigan.gan.losses import (
+    OBJECTIVES,
+    AuxiliaryClassifier,
+    BoundaryEquilibrium,
+    EnergyBased,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Objective,
+    RelativisticAverage,
+    Wasserstein,
+    ZeroSum,
+    binary_cross_entropy,
+    cross_entropy,
+    feature_matching,
+    pulling_away,
+    together,
+)
+from minigan.gan.penalties import dragan_penalty, gradient_penalty, r1_penalty, r2_penalty
+from minigan.gan.remedies import History, InstanceNoise
+from minigan.gan.unrolling import Unrolling

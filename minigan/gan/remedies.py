@@ -1,0 +1,137 @@
+"""What is done against the failures: each remedy a few lines, with its price.
+
+A GAN fails in two ways above all. D becomes sure of itself and stops telling G anything, and G
+puts all its samples where D happens to be wrong, modes of the data being lost: mode collapse. D
+judges one sample at a time, so nothing that it says depends on whether the samples differ; and G
+answers the D of the moment, although D will answer back.
+
+    D looks at several samples together     MinibatchDiscrimination, MinibatchStd, Pack
+    G takes D's answer into account         Unrolling
+    D remembers what G made before          History
+    D can't be sure of itself               InstanceNoise
+
+Others are somewhere else, as they are a line or an argument:
+
+    one-sided label smoothing               losses.NonSaturating(real_label=0.9)
+    dropout in G (Isola et al. 2017)        nn.Dropout in G; they sample with it, too
+    spectral normalisation                  nn.SpectralNorm(nn.Linear(…), …) in D
+    penalties on D's slope                  penalties.gradient_penalty, r1_penalty, dragan_penalty …
+    two time scales, TTUR                   two learning rates, D's the larger (Heusel et al. 2017)
+    an average of G's weights               optim.EMA
+    feature matching                        losses.feature_matching
+"""
+
+from __future__ import annotations
+
+from minigan import optim
+from minigan.backend import Generator
+from minigan.engine import ShapeError, Tensor
+from minigan.engine import functional as F
+from minigan.gan.losses import together
+
+
+class History:
+    """Past samples of G, half of every batch that D sees (Shrivastava et al. 2017, section 2.3).
+
+        history = History(G(Tensor(noise.normal((1024, latent)))), rng=rng)
+        …
+        discriminator_step(D, optimizer, objective, real, history.mix(fake))
+
+    A D that only ever sees the G of the moment forgets, and G may run in a circle: to a mode, away
+    when D comes after it, and back. The buffer costs its memory, and D learns from fewer new
+    samples. A checkpoint part; `rng` is another.
+
+    samples: the first that G made, (size, …), or a tuple of them and their conditions, which are
+    then kept with each; their number and dtypes stay.
+    """
+
+    def __init__(self, samples: Tensor | tuple[Tensor, ...], *, rng: Generator):
+        self.parts, self.rng = [part.data.copy() for part in together(samples)], rng
+
+    @property
+    def samples(self):
+        """The buffer, without conditions."""
+        return self.parts[0]
+
+    def mix(self, fake):
+        """n/2 of the n samples `fake` (n, …), then n/2 past ones; detached. Of a tuple, a tuple.
+
+        The other half of `fake` take random places in the buffer, after that. The places are one
+        in each of n/2 equal parts, so that no two samples get the same. ShapeError unless n is even
+        and n/2 divides the size of the buffer.
+        """
+        shown = [part.detach() for part in together(fake)]
+        size, n, half = len(self.samples), len(shown[0]), len(shown[0]) // 2
+        fits = [x.shape == (n, *kept.shape[1:]) for x, kept in zip(shown, self.parts, strict=False)]
+        if len(shown) != len(self.parts) or not all(fits) or n % 2 or half < 1 or size % half:
+            raise ShapeError(
+                f"History: got fakes {[x.shape for x in shown]} for a buffer "
+                f"{[kept.shape for kept in self.parts]}: expected (n, …) of the same kinds, n even "
+                "and n/2 dividing the size of the buffer"
+            )
+        each, chosen = size // half, self.rng.integers(0, size, half)
+        places = self.rng.backend.xp.arange(0, size, each) + self.rng.integers(0, each, half)
+        mixed = []
+        for x, kept in zip(shown, self.parts, strict=True):
+            mixed.append(F.concatenate([x[:half], Tensor(kept[chosen])]))
+            kept[places] = x.data[half:]
+        return mixed[0] if isinstance(fake, Tensor) else tuple(mixed)
+
+    def state(self) -> dict:
+        """The buffer, part by part."""
+        names = ["samples", *(f"condition {k}" for k in range(1, len(self.parts)))]
+        return dict(zip(names, self.parts, strict=True))
+
+    def load_state(self, state: dict):
+        """Takes over `state()` of a history of the same size and shapes."""
+        mine = self.state()
+        for name, kept in mine.items():
+            if state[name].shape != kept.shape:
+                raise ValueError(f"{name} has shape {state[name].shape}, expected {kept.shape}")
+        for name, kept in mine.items():
+            kept[...] = self.rng.backend.asarray(state[name], kept.dtype)
+
+
+class InstanceNoise:
+    """Noise on what D sees, real and generated (Sønderby et al. 2017; Arjovsky and Bottou 2017).
+
+        x + σ_t ε,      ε ~ N(0, 1) in every value
+
+    Data and samples on thin sets hardly meet, and then a perfect D exists whose gradient is 0
+    almost everywhere. Blurred by the same noise they overlap. What G learns is the blurred data's
+    distribution made sharp again, as far as σ_t goes to 0; until then fine detail is invisible.
+
+        noise = InstanceNoise(optim.linear_decay(0.1, steps, start=0), rng=rng)
+        …
+        noise.advance()                                        at the start of each training step
+        discriminator_step(D, optimizer, objective, noise(real), noise(fake))
+        generator_step(D, optimizer, objective, noise(fake))
+
+    schedule: σ as a function of the step t = 1, 2, …, or a number. A checkpoint part; `rng` is
+    another. RuntimeError if there is no first `advance()`.
+    """
+
+    def __init__(self, schedule, *, rng: Generator):
+        self.schedule = schedule if callable(schedule) else optim.constant(schedule)
+        self.rng, self.t = rng, 0
+        self.live = rng.backend.live()
+
+    def advance(self):
+        """On to the next step's σ."""
+        self.rng.backend.host(self._advance)
+
+    def _advance(self):
+        self.t += 1
+        self.live.set(self.schedule(self.t))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.t == 0:
+            raise RuntimeError("InstanceNoise: call advance() at the start of each training step")
+        return x + Tensor(self.rng.normal(x.shape, dtype=x.dtype) * self.live[0])
+
+    def state(self) -> dict:
+        """The step count."""
+        return {"t": self.t}
+
+    def load_state(self, state: dict):
+        self.t = state["t"]

@@ -1,0 +1,122 @@
+"""Unrolling: G takes D's answer into account."""
+
+from __future__ import annotations
+
+import contextlib
+
+from minigan import optim
+from minigan.engine import Tensor, grad, tensor
+from minigan.engine import functional as F
+from minigan.engine.checks import whole_number
+from minigan.gan.adversarial import GeneratorReport, detached
+from minigan.gan.losses import Objective
+from minigan.nn import Module
+from minigan.optim import Optimizer
+
+
+class Unrolling:
+    """G's step against D as it will be K steps later, were G to stay (Metz et al. 2017).
+
+        θ⁰ = θ,      θᵏ⁺¹ = θᵏ − α u(∇ J(D; θᵏ, G))
+        G descends J(G; θᴷ(G), G)
+
+    The gradient goes through all K updates too, by differentiating them, so G is told how D would
+    answer: samples piled up on one mode would be rejected K steps later. D itself does not move.
+    The K steps are those that D's optimiser would make next, with its moments and learning rates,
+    on the batch given. They cost K steps of D and a second differentiation of each.
+
+    D: its optimiser must hold D's parameters and be an SGD or an Adam. Adam's √v̂ + ε is here
+    √(v̂ + ε²): where a gradient has always been 0, the root has an infinite slope.
+    objective, penalty: what D's own steps minimise. penalty(D, real, fake) is differentiated again.
+    """
+
+    def __init__(
+        self, D: Module, optimizer: Optimizer, objective: Objective, *, steps, penalty=None
+    ):
+        if whole_number("Unrolling: steps", steps) < 1:
+            raise ValueError(f"Unrolling: {steps} steps, expected at least 1")
+        if type(optimizer) not in _RULES:
+            raise TypeError(
+                f"Unrolling: got a {type(optimizer).__name__}, which can't be differentiated: "
+                "expected SGD or Adam"
+            )
+        if list(map(id, optimizer.parameters)) != list(map(id, D.parameters())):
+            raise ValueError("Unrolling: the optimiser holds other parameters than D's")
+        self.D, self.optimizer, self.objective, self.penalty = D, optimizer, objective, penalty
+        self._coefficients, self._update = _RULES[type(optimizer)]
+        self._live = [optimizer.flat.backend.live() for _ in range(steps)]
+
+    def weights(self, real: Tensor, fake: Tensor) -> list[Tensor]:
+        """θᴷ, a tensor for each parameter of D, with graphs that lead to `fake`."""
+        D, flat = self.D, self.optimizer.flat
+        flat.check("Unrolling", D.parameters())
+        flat.backend.host(self._advance)
+        theta = tensor(flat.values(), requires_grad=True)
+        moments = [Tensor(getattr(self.optimizer, name)) for name in self.optimizer.moments]
+        with _buffers_kept(D):
+            for live in self._live:
+                ahead = D.at(flat.views(theta))
+                outputs = (self.objective.judge(ahead, shown) for shown in (real, fake))
+                loss = self.objective.discriminator(*outputs)
+                if self.penalty is not None:
+                    loss = loss + self.penalty(self.objective.critic(ahead), real, fake)
+                (g,) = grad(loss, [theta], create_graph=True)
+                theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
+        return flat.views(theta)
+
+    def generator_step(self, optimizer: Optimizer, real: Tensor, fake: Tensor) -> GeneratorReport:
+        """One descent of G, in the place of `adversarial.generator_step`.
+
+        optimizer: G's; fake: G(z), with its graph.
+        """
+        D, objective = self.D, self.objective
+        ahead = D.at(self.weights(real, fake))
+        with _buffers_kept(D):
+            output = objective.judge(ahead, fake)
+            known = objective.judge(ahead, real) if objective.relative else None
+            loss = objective.generator(output, known)
+        optimizer.step(grad(loss, optimizer.parameters))
+        return GeneratorReport(loss.detach(), objective, detached(output))
+
+    def _advance(self):
+        for t, live in enumerate(self._live, start=self.optimizer.t + 1):
+            live.set(*self._coefficients(self.optimizer, self.optimizer.schedule(t), t))
+
+
+def _sgd_coefficients(sgd, lr, t):
+    return (lr,)
+
+
+def _sgd(sgd, live, theta, g, u):
+    u = u * sgd.momentum + g
+    step = g + u * sgd.momentum if sgd.nesterov else u
+    return theta - step * live[0], u
+
+
+def _adam_coefficients(adam, lr, t):
+    """α / (1 − β₁ᵗ), 1 / (1 − β₂ᵗ) and 1 − α λ."""
+    return lr / (1 - adam.beta1**t), 1 / (1 - adam.beta2**t), 1 - lr * adam.weight_decay
+
+
+def _adam(adam, live, theta, g, m, v):
+    m = m * adam.beta1 + g * (1 - adam.beta1)
+    v = v * adam.beta2 + g * g * (1 - adam.beta2)
+    root = F.sqrt(v * live[1] + adam.eps**2)
+    if adam.weight_decay:
+        theta = theta * live[2]
+    return theta - m * live[0] / root, m, v
+
+
+_RULES = {optim.SGD: (_sgd_coefficients, _sgd), optim.Adam: (_adam_coefficients, _adam)}
+
+
+@contextlib.contextmanager
+def _buffers_kept(D: Module):
+    """D's running statistics are afterwards what they were."""
+    buffers = [getattr(module, key) for module, key in D.named_buffers().values()]
+    before = [buffer.copy() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, values in zip(buffers, before, strict=True):
+            buffer[...] = values

@@ -1,0 +1,28 @@
+"""Layers: functions together with the parameters that they own.
+
+In the order of reading: parameters, initialisers, module, layers, norms, minibatch.
+"""
+
+from minigan.nn.initialisers import he, normal, orthogonal, uniform, xavier
+from minigan.nn.layers import (
+    ELU,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Embedding,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    Maxout,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    Upsample,
+    check_sizes,
+)
+from minigan.nn.minibatch import MinibatchDiscrimination, MinibatchStd, Pack
+from minigan.nn.module import Module, Sequential
+from minigan.nn.norms import BatchNorm, InstanceNorm, LayerNorm, SpectralNorm
+from minigan.nn.parameters import FlatParameters, Parameter

@@ -1,0 +1,252 @@
+"""Layers that look at one sample at a time: linear, convolutional, shapes, activations."""
+
+from __future__ import annotations
+
+import math
+
+from minigan.backend import Generator
+from minigan.engine import conv2d, conv_transpose2d
+from minigan.engine import functional as F
+from minigan.engine.checks import whole_number
+from minigan.engine.functional import pair
+from minigan.engine.operations import getitem, reshape
+from minigan.engine.tensors import check_labels
+from minigan.nn.initialisers import he, normal
+from minigan.nn.module import Module
+from minigan.nn.parameters import Parameter
+
+
+def check_sizes(layer, *sizes):
+    """The sizes as Python ints. ValueError or TypeError, naming the layer, unless all are ≥ 1."""
+    sizes = tuple(whole_number(f"{layer}: a size", size) for size in sizes)
+    if min(sizes) < 1:
+        raise ValueError(f"{layer}: sizes {sizes}, expected each to be at least 1")
+    return sizes
+
+
+class Linear(Module):
+    """x W + b: (…, inputs) -> (…, outputs)."""
+
+    output_axis = 1
+
+    def __init__(self, inputs, outputs, *, rng: Generator, init=None, bias=True):
+        check_sizes("Linear", inputs, outputs)
+        init = init or he()
+        self.weight = Parameter(init(rng, (inputs, outputs), inputs, outputs))
+        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
+
+    def apply(self, x, weight):
+        """The layer with another weight in the place of its own (for spectral normalisation)."""
+        return F.linear(x, weight, self.bias)
+
+    def describe(self):
+        return " -> ".join(map(str, self.weight.shape))
+
+
+class Maxout(Linear):
+    """The largest of several linear functions: (…, inputs) -> (…, units) (Goodfellow et al. 2013).
+
+    Unit i is max over j of x W[:, j, i] + b[j, i], j = 1 … pieces: a convex, piecewise linear
+    activation that is learnt. Pieces that tie share the gradient equally.
+    """
+
+    def __init__(self, inputs, units, pieces, *, rng: Generator, init=None, bias=True):
+        inputs, units, pieces = check_sizes("Maxout", inputs, units, pieces)
+        super().__init__(inputs, pieces * units, rng=rng, init=init, bias=bias)
+        self.units, self.pieces = units, pieces
+
+    def apply(self, x, weight):
+        y = super().apply(x, weight)
+        return reshape(y, (*y.shape[:-1], self.pieces, self.units)).max(axis=-2)
+
+    def describe(self):
+        return f"{self.weight.shape[0]} -> {self.units}, {self.pieces} pieces"
+
+
+class Conv2d(Module):
+    """Convolution of images: (n, h, w, inputs) -> (n, h', w', outputs)."""
+
+    output_axis = 3
+
+    def __init__(
+        self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
+    ):
+        kh, kw = pair(kernel)
+        check_sizes("Conv2d", inputs, outputs, kh, kw, *pair(stride))
+        init = init or he()
+        shape = (kh, kw, inputs, outputs)
+        self.weight = Parameter(init(rng, shape, kh * kw * inputs, kh * kw * outputs))
+        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
+        self.stride, self.padding = pair(stride), pair(padding)
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
+
+    def apply(self, x, weight):
+        return conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
+
+    def describe(self):
+        kh, kw, inputs, outputs = self.weight.shape
+        return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
+
+
+class ConvTranspose2d(Module):
+    """Transposed convolution: (n, h', w', inputs) -> (n, h, w, outputs), h = (h' − 1)·s − 2p + kh.
+
+    The weight is the filter (kh, kw, outputs, inputs) of the convolution that goes the other way.
+    """
+
+    output_axis = 2
+
+    def __init__(
+        self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
+    ):
+        kh, kw = pair(kernel)
+        check_sizes("ConvTranspose2d", inputs, outputs, kh, kw, *pair(stride))
+        init = init or he()
+        self.stride, self.padding = pair(stride), pair(padding)
+        sh, sw = self.stride
+        # each output pixel sees about kh·kw / s² input pixels
+        fans = (max(1, kh * kw * n // (sh * sw)) for n in (inputs, outputs))
+        self.weight = Parameter(init(rng, (kh, kw, outputs, inputs), *fans))
+        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
+
+    def apply(self, x, weight):
+        return conv_transpose2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
+
+    def describe(self):
+        kh, kw, outputs, inputs = self.weight.shape
+        return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
+
+
+class Embedding(Module):
+    """A vector per class: integer labels (n,), from 0 to classes − 1 -> (n, features).
+
+    A label out of range is a ValueError; on a GPU, where to look would be to wait, it counts modulo
+    `classes` instead.
+    """
+
+    def __init__(self, classes, features, *, rng: Generator, init=None):
+        check_sizes("Embedding", classes, features)
+        init = init or normal(1.0)
+        self.weight = Parameter(init(rng, (classes, features), classes, features))
+
+    def __call__(self, labels):
+        return self.forward(labels)
+
+    def forward(self, labels):
+        return getitem(self.weight, check_labels("Embedding", labels, len(self.weight)))
+
+    def describe(self):
+        return " -> ".join(map(str, self.weight.shape))
+
+
+class Dropout(Module):
+    """Zeroes values with probability p while training; the identity in evaluation."""
+
+    def __init__(self, p=0.5, *, rng: Generator):
+        self.p, self.rng = p, rng
+
+    def forward(self, x):
+        return F.dropout(x, self.p, self.rng) if self.training else x
+
+    def describe(self):
+        return f"p={self.p}"
+
+
+class Flatten(Module):
+    """(n, …) -> (n, everything else)."""
+
+    def forward(self, x):
+        return reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+
+class Reshape(Module):
+    """(n, …) -> (n, *shape); one side may be −1, the rest of a sample's values."""
+
+    def __init__(self, *shape):
+        self.shape = tuple(whole_number("Reshape: a size", n) for n in shape)
+        if 0 in self.shape or min(self.shape, default=1) < -1 or self.shape.count(-1) > 1:
+            raise ValueError(f"Reshape: {self.shape}, expected sizes of at least 1, or one -1")
+
+    def forward(self, x):
+        # A −1 is counted here, as for no samples any number would do.
+        rest = math.prod(x.shape[1:]) // abs(math.prod(self.shape))
+        return reshape(x, (x.shape[0], *(rest if n == -1 else n for n in self.shape)))
+
+    def describe(self):
+        return ", ".join(map(str, self.shape))
+
+
+class Upsample(Module):
+    """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
+
+    def __init__(self, factor=2):
+        check_sizes("Upsample", *pair(factor))
+        self.factor = factor
+
+    def forward(self, x):
+        return F.upsample_nearest(x, self.factor)
+
+    def describe(self):
+        return str(self.factor)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x):
+        return F.relu(x)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, slope · x elsewhere."""
+
+    def __init__(self, slope=0.2):
+        self.slope = slope
+
+    def forward(self, x):
+        return F.leaky_relu(x, self.slope)
+
+    def describe(self):
+        return str(self.slope)
+
+
+class ELU(Module):
+    """x where x > 0, α (eˣ − 1) elsewhere."""
+
+    def __init__(self, alpha=1.0):
+        self.alpha = alpha
+
+    def forward(self, x):
+        return F.elu(x, self.alpha)
+
+    def describe(self):
+        return str(self.alpha)
+
+
+class Tanh(Module):
+    """tanh x: images in [−1, 1]."""
+
+    def forward(self, x):
+        return F.tanh(x)
+
+
+class Sigmoid(Module):
+    """σ(x). For a discriminator keep the logits instead: every loss here takes logits."""
+
+    def forward(self, x):
+        return F.sigmoid(x)
+
+
+class Softplus(Module):
+    """ln(1 + eˣ)."""
+
+    def forward(self, x):
+        return F.softplus(x)

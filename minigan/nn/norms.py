@@ -1,0 +1,125 @@
+"""Normalisation: of activations over a batch, a layer or an image, and of a layer's weights."""
+
+from __future__ import annotations
+
+from minigan.backend import Generator
+from minigan.engine import ShapeError, Tensor, is_recording
+from minigan.engine import functional as F
+from minigan.engine.operations import matmul, reshape, transpose
+from minigan.nn.layers import check_sizes
+from minigan.nn.module import Module
+from minigan.nn.parameters import Parameter
+
+
+class _Norm(Module):
+    """What the norms share: γ and β per channel and the check of the channel count."""
+
+    def __init__(self, features, *, eps=1e-5, rng: Generator):
+        (features,) = check_sizes(type(self).__name__, features)
+        xp = rng.backend.xp
+        self.scale = Parameter(xp.ones(features, "float32"))
+        self.shift = Parameter(xp.zeros(features, "float32"))
+        self.features, self.eps = features, eps
+
+    def check(self, x):
+        if x.ndim < 2 or x.shape[-1] != self.features:
+            raise ShapeError(
+                f"{type(self).__name__}({self.features}): got shape {x.shape}, "
+                f"expected (n, …, {self.features})"
+            )
+
+    def describe(self):
+        return f"{self.features}, eps={self.eps}"
+
+
+class BatchNorm(_Norm):
+    """Normalises each channel over the batch and all positions: (n, …, c) -> (n, …, c).
+
+    While training, by the batch's own mean and variance, which are also averaged into
+    `running_mean` and `running_variance` with weight `momentum`; in evaluation by those averages.
+    """
+
+    buffers = ("running_mean", "running_variance")
+
+    def __init__(self, features, *, eps=1e-5, momentum=0.1, rng: Generator):
+        super().__init__(features, eps=eps, rng=rng)
+        self.momentum = momentum
+        self.running_mean = rng.backend.xp.zeros(features, "float32")
+        self.running_variance = rng.backend.xp.ones(features, "float32")
+
+    def forward(self, x):
+        self.check(x)
+        if not self.training:
+            k = self.scale * Tensor(1 / (self.running_variance + self.eps) ** 0.5)
+            return x * k + (self.shift - k * Tensor(self.running_mean.copy()))
+        count = x.size // self.features
+        if count < 2:
+            values = "one value" if count else "no values"
+            raise ShapeError(f"BatchNorm: {values} per channel, shape {x.shape}: no variance")
+        axes = tuple(range(x.ndim - 1))
+        y, mean, variance = F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
+        # In place, because a replayed step knows arrays by their address; and by the unbiased
+        # variance, which is what the next batch will have on average.
+        track, momentum = x.backend.track, self.momentum
+        track(self.running_mean, mean, momentum)
+        track(self.running_variance, variance, momentum, count / (count - 1))
+        return y
+
+
+class LayerNorm(_Norm):
+    """Normalises each sample over all its values: (n, …, c) -> (n, …, c) (Ba et al. 2016)."""
+
+    def forward(self, x):
+        self.check(x)
+        return F.normalize(x, self.scale, self.shift, tuple(range(1, x.ndim)), eps=self.eps)[0]
+
+
+class InstanceNorm(_Norm):
+    """Normalises each channel of each image: (n, h, w, c) -> (n, h, w, c) (Ulyanov et al. 2016)."""
+
+    def forward(self, x):
+        self.check(x)
+        if x.ndim < 3:
+            raise ShapeError(f"InstanceNorm: got shape {x.shape}, expected images (n, h, w, c)")
+        axes = tuple(range(1, x.ndim - 1))
+        return F.normalize(x, self.scale, self.shift, axes, eps=self.eps)[0]
+
+
+class SpectralNorm(Module):
+    """A layer with its weight divided by the weight's largest singular value (Miyato et al. 2018).
+
+    The weight is read as a matrix W (everything else, outputs). One step of power iteration per
+    training call keeps u and v close to the first singular vectors, and σ = uᵀ W v is
+    differentiated with u and v held constant.
+    """
+
+    buffers = ("u",)
+
+    def __init__(self, layer: Module, *, rng: Generator, eps=1e-12):
+        if not hasattr(layer, "apply"):
+            raise TypeError(
+                f"SpectralNorm: got {type(layer).__name__}, expected Linear, Conv2d or "
+                "ConvTranspose2d"
+            )
+        self.layer = layer
+        self.eps = eps
+        outputs = layer.weight.shape[layer.output_axis]
+        self.u = self._unit(rng.normal((layer.weight.size // outputs,)))
+
+    def _unit(self, x):
+        return x / ((x * x).sum() ** 0.5 + self.eps)
+
+    def _matrix(self):
+        weight, axis = self.layer.weight, self.layer.output_axis
+        others = tuple(i for i in range(weight.ndim) if i != axis)
+        return reshape(transpose(weight, (*others, axis)), (-1, weight.shape[axis]))
+
+    def forward(self, x):
+        matrix = self._matrix()
+        product = x.backend.matmul
+        v = self._unit(product(matrix.data.T, self.u.reshape(-1, 1)))
+        u = self._unit(product(matrix.data, v))
+        if self.training and is_recording():
+            self.u[...] = u.reshape(-1)
+        sigma = matmul(reshape(Tensor(u), (1, -1)), matmul(matrix, Tensor(v)))
+        return self.layer.apply(x, self.layer.weight / reshape(sigma, ()))

@@ -1,0 +1,56 @@
+"""Learning rates: functions of the step t = 1, 2, …
+
+Objects rather than closures, as these can't be pickled. `steps` is after how many a rate is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+
+class _Constant(NamedTuple):
+    lr: float
+
+    def __call__(self, t):
+        return self.lr
+
+
+class _LinearDecay(NamedTuple):
+    lr: float
+    steps: int
+    begin: float
+
+    def __call__(self, t):
+        share = (self.steps - (t - 1)) / max(self.steps - self.begin, 1.0)
+        return self.lr * min(1.0, max(0.0, share))
+
+
+class _Cosine(NamedTuple):
+    lr: float
+    steps: int
+
+    def __call__(self, t):
+        return 0.5 * self.lr * (1.0 + math.cos(math.pi * min(1.0, (t - 1) / self.steps)))
+
+
+def constant(lr):
+    """The same rate at every step."""
+    return _Constant(lr)
+
+
+def linear_decay(lr, steps, *, start=0.5):
+    """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
+    _check_steps("linear_decay", steps)
+    return _LinearDecay(lr, steps, start * steps)
+
+
+def cosine(lr, steps):
+    """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
+    _check_steps("cosine", steps)
+    return _Cosine(lr, steps)
+
+
+def _check_steps(schedule, steps):
+    if steps < 1:
+        raise ValueError(f"{schedule}: the number of steps is {steps}, expected at least 1")

@@ -1,0 +1,15 @@
+"""Pictures of a training run: densities with D(x), loss curves, sample grids, films.
+
+A GAN's losses say little about how well it is doing, so one looks. This is the only folder that
+imports matplotlib (and Pillow, for the files); only the session, which writes the pictures of a
+run, imports it. Everything here takes NumPy arrays and draws on figures of its own; pyplot and its
+global state are never touched, so a script or notebook that does use pyplot is left alone.
+
+In the order of reading: style, checks, files, grids, curves, density.
+"""
+
+from minigan.plots.curves import draw_curve, legend_above, loss_curves, moving_average
+from minigan.plots.density import DensityFigure, DensityView
+from minigan.plots.files import Film, frame, save_figure, save_gif, save_image
+from minigan.plots.grids import sample_grid
+from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
