@@ -11,5 +11,5 @@ In the order of reading: style, checks, files, grids, curves, density.
 from minigan.plots.curves import draw_curve, legend_above, loss_curves, moving_average
 from minigan.plots.density import DensityFigure, DensityView
 from minigan.plots.files import Film, frame, save_figure, save_gif, save_image
-from minigan.plots.grids import sample_grid
+from minigan.plots.grids import draw_pairs, draw_shares, sample_grid
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
