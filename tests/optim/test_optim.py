@@ -20,12 +20,13 @@ from checks import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigan import checkpoint, losses, nn, optim
+from minigan import losses, nn, optim
 from minigan.backend import cpu
 from minigan.engine import StaleGraphError, Tensor, grad, tensor
 from minigan.gan import Unrolling
 from minigan.nn import Parameter
 from minigan.optim import EMA, SGD, Adam, RMSprop
+from minigan.training import checkpoint
 
 
 def parameters(*arrays, dtype="float64"):

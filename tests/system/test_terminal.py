@@ -8,9 +8,9 @@ import sys
 import pytest
 from PIL import Image
 
-from minigan import cli
 from minigan.data import load_folder
 from minigan.system import terminal
+from minigan.training import Progress, run
 
 
 class Broken(io.StringIO):
@@ -48,7 +48,7 @@ def test_nothing_that_only_prints_ends_a_run(stream, tmp_path, monkeypatch):
 
     def main():
         print("a line of Greek, σ")
-        with cli.Progress(3) as progress:
+        with Progress(3) as progress:
             for _ in range(3):
                 progress.show("loss 1")
                 progress.say("a line")
@@ -60,7 +60,7 @@ def test_nothing_that_only_prints_ends_a_run(stream, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     with pytest.raises(SystemExit) as exit_:
-        cli.run(main)
+        run(main)
     assert exit_.value.code is None and done
     assert sys.stdout is out and sys.stderr is err
 
@@ -86,12 +86,12 @@ def test_what_an_encoding_lacks_becomes_a_question_mark(encoding):
 def test_a_process_whose_output_goes_nowhere_ends_well(where):
     """As the shell starts it; Python's own flush at its exit must find nothing to complain of."""
     program = (
-        "import sys, time; from minigan import cli\n"
+        "import sys, time; from minigan.training import run\n"
         "def main():\n"
         "    time.sleep(0.3)\n"  # until `true` has gone
         "    print('out' * 5000); print('err' * 5000, file=sys.stderr)\n"
         "    return 7\n"
-        "cli.run(main)\n"
+        "run(main)\n"
     )
     script = f'set -o pipefail; "$0" -X dev -W error -c "$1" {where}'
     command = ["bash", "-c", script, sys.executable, program]

@@ -1,4 +1,4 @@
-"""What every example shares: options, a resumed run's options, interruption, the record."""
+"""What a program is given and how it ends: options, a resumed run's, interruption, the record."""
 
 import os
 import signal
@@ -8,23 +8,33 @@ import sys
 import numpy as np
 import pytest
 
-from minigan import checkpoint, cli, losses
 from minigan.backend import DeviceError
 from minigan.data import Dataset
-from minigan.engine import Tensor, tensor
+from minigan.engine import tensor
+from minigan.training import (
+    CheckpointError,
+    Interrupt,
+    OptionError,
+    Record,
+    Session,
+    checkpoint,
+    make_folder,
+    options,
+    run,
+)
 
 
 def make_parser():
-    p = cli.parser("a test", steps=10, out="nowhere", epochs=True, resumable=True)
-    p.add_argument("--width", type=cli.whole(1), default=4)
-    p.add_argument("--lr-g", type=cli.above(0), default=0.5)
+    p = options.parser("a test", steps=10, out="nowhere", epochs=True, resumable=True)
+    p.add_argument("--width", type=options.whole(1), default=4)
+    p.add_argument("--lr-g", type=options.above(0), default=0.5)
     p.add_argument("--data")
     p.add_argument("--quick", action="store_true")
     return p
 
 
 def parse(*argv):
-    return cli.parse(make_parser(), [str(a) for a in argv])
+    return options.parse(make_parser(), [str(a) for a in argv])
 
 
 # --- Options -------------------------------------------------------------------------------------
@@ -60,8 +70,8 @@ def test_defaults_without_resume():
 def saved(tmp_path):
     """A checkpoint of a run with --width 7 --epochs 3 --data digits."""
     args = parse("--width", "7", "--epochs", "3", "--data", "digits", "--out", tmp_path / "run")
-    path = args.out / cli.CHECKPOINT
-    checkpoint.save(path, {}, step=5, options=cli.saved_options(args))
+    path = args.out / checkpoint.NAME
+    checkpoint.save(path, {}, step=5, options=options.saved(args))
     return path
 
 
@@ -84,19 +94,15 @@ def test_a_resumed_run_may_go_on_for_longer_and_elsewhere(saved, tmp_path):
 
 def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
     assert parse("--resume", saved, "--width", 7).width == 7
-    with pytest.raises(
-        checkpoint.CheckpointError, match="made with --width 7, which a run with --width 4"
-    ):
+    with pytest.raises(CheckpointError, match="made with --width 7, which a run with --width 4"):
         parse("--resume", saved, "--width", 4)  # also where 4 is the default
-    with pytest.raises(
-        checkpoint.CheckpointError, match="without --quick, which a run with --quick"
-    ):
+    with pytest.raises(CheckpointError, match="without --quick, which a run with --quick"):
         parse("--resume", saved, "--quick")
     assert parse("--resume", saved, "--lr-g", 0.1).lr_g == 0.1
 
 
 def test_resuming_from_nothing_says_so(tmp_path):
-    with pytest.raises(checkpoint.CheckpointError, match="no such checkpoint"):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
         parse("--resume", "--out", tmp_path)
 
 
@@ -104,36 +110,40 @@ def images(name, value, n=3):
     return Dataset(name, np.full((n, 2, 2, 1), value, np.uint8))
 
 
+def saved_run(args, data):
+    """Saves a run on `data` as it is after five steps."""
+    session = Session(args, {"record": Record("loss")}, about=data)
+    session.done = 5
+    session.save()
+
+
 def resumed(tmp_path, saved_with, data, **changes):
     """Saves a run on `saved_with`, with some of its extra changed, and resumes it on `data`."""
     out = tmp_path / "run"
-    cli.Checkpoint(parse("--out", out), {}, data=saved_with).save(5)
-    path = out / cli.CHECKPOINT
-    checkpoint.save(path, {}, **{**checkpoint.peek(path), **changes})
-    return cli.Checkpoint(parse("--resume", path), {}, data=data).resume()
+    saved_run(parse("--out", out), saved_with)
+    path = out / checkpoint.NAME
+    if changes:
+        checkpoint.save(path, {"record": Record("loss")}, **{**checkpoint.peek(path), **changes})
+    args = parse("--resume", path)
+    with Session(args, {"record": Record("loss")}, about=data) as session:
+        return session.start
 
 
 def test_data_is_the_same_if_its_content_is_whatever_its_name(tmp_path):
     assert resumed(tmp_path, images("train", 1), images("moved", 1)) == 5
     assert resumed(tmp_path, "ring", "ring") == 5
     said = r"was trained on train, 3 images; --data names train, 3 images, but not the same ones: "
-    with pytest.raises(checkpoint.CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=said):
         resumed(tmp_path, images("train", 1), images("train", 2))
-    with pytest.raises(
-        checkpoint.CheckpointError, match="train, 3 images; --data names t, 4 images:"
-    ):
+    with pytest.raises(CheckpointError, match="train, 3 images; --data names t, 4 images:"):
         resumed(tmp_path, images("train", 1), images("t", 1, n=4))
-    with pytest.raises(
-        checkpoint.CheckpointError, match="trained on ring; --data names grid: name"
-    ):
+    with pytest.raises(CheckpointError, match="trained on ring; --data names grid: name"):
         resumed(tmp_path, "ring", "grid")
 
 
 def test_a_checkpoint_without_a_digest_of_its_data_is_judged_by_the_name(tmp_path):
     assert resumed(tmp_path, images("train", 1), images("train", 2), data_sha256=None) == 5
-    with pytest.raises(
-        checkpoint.CheckpointError, match="trained on train, 3 images; --data names"
-    ):
+    with pytest.raises(CheckpointError, match="trained on train, 3 images; --data names"):
         resumed(tmp_path, images("train", 1), images("other", 1), data_sha256=None)
 
 
@@ -144,7 +154,7 @@ def test_a_checkpoint_without_a_digest_of_its_data_is_judged_by_the_name(tmp_pat
     ("error", "said"),
     [
         (DeviceError("no such device"), "error: no such device\n"),
-        (checkpoint.CheckpointError("x: cut short"), "error: x: cut short\n"),
+        (CheckpointError("x: cut short"), "error: x: cut short\n"),
         (PermissionError(13, "Permission denied", "out"), "error: out: Permission denied\n"),
     ],
 )
@@ -153,7 +163,7 @@ def test_a_users_mistake_is_one_line_and_status_2(error, said, capsys):
         raise error
 
     with pytest.raises(SystemExit) as exit_:
-        cli.run(main)
+        run(main)
     assert exit_.value.code == 2
     assert capsys.readouterr().err == said
 
@@ -163,13 +173,13 @@ def test_a_mistake_of_ours_keeps_its_traceback():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        cli.run(main)
+        run(main)
 
 
 @pytest.mark.parametrize("status", [None, 0, 1, 130])
 def test_run_exits_with_the_status_of_main(status):
     with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: status)
+        run(lambda: status)
     assert exit_.value.code == status
 
 
@@ -180,12 +190,12 @@ ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if os.name != "nt" else 
 def test_the_first_interrupt_asks_and_the_second_insists(number, monkeypatch):
     """But what comes at once again, as from a terminal that goes away, is the first one's echo."""
     before = signal.getsignal(number)
-    with cli.Interrupt() as interrupted:
+    with Interrupt() as interrupted:
         assert not interrupted and interrupted.status == 0
         for _ in range(2):
             os.kill(os.getpid(), number)
             assert interrupted and interrupted.status == 128 + number
-        monkeypatch.setattr(cli.Interrupt, "ECHO", 0.0)
+        monkeypatch.setattr(Interrupt, "ECHO", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
@@ -196,8 +206,8 @@ def test_what_is_in_the_place_of_the_output_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name, said in (("file", "not a folder"), ("link", "a link to nowhere")):
-        with pytest.raises(cli.OptionError, match=rf"{name}: this is {said}"):
-            cli.make_folder(tmp_path / name)
+        with pytest.raises(OptionError, match=rf"{name}: this is {said}"):
+            make_folder(tmp_path / name)
 
 
 def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch):
@@ -205,22 +215,22 @@ def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch):
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     dataset = Dataset("images", np.zeros((1, 2, 2, 1), np.uint8))
-    p = cli.parser("", out=out, steps=3, resumable=True)
+    p = options.parser("", out=out, steps=3, resumable=True)
     p.add_argument("--data")
     monkeypatch.chdir(tmp_path)
-    cli.Checkpoint(cli.parse(p, ["--data", "images"]), {}, data=dataset).save(1)
+    saved_run(options.parse(p, ["--data", "images"]), dataset)
     monkeypatch.chdir(out)
-    assert cli.parse(p, ["--resume"]).data == str(images)
+    assert options.parse(p, ["--resume"]).data == str(images)
     images.rmdir()
-    with pytest.raises(checkpoint.CheckpointError, match="images, and there is no such folder"):
-        cli.parse(p, ["--resume"])
-    assert cli.parse(p, ["--resume", "--data", "digits"]).data == "digits"
+    with pytest.raises(CheckpointError, match="images, and there is no such folder"):
+        options.parse(p, ["--resume"])
+    assert options.parse(p, ["--resume", "--data", "digits"]).data == "digits"
 
 
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_where_no_loop_asks_ends_a_run_in_one_line(number, capsys):
     with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: os.kill(os.getpid(), number))
+        run(lambda: os.kill(os.getpid(), number))
     assert exit_.value.code == 128 + number
     assert capsys.readouterr().err == "\ninterrupted\n"
 
@@ -229,18 +239,18 @@ def test_a_signal_where_no_loop_asks_ends_a_run_in_one_line(number, capsys):
 def test_a_hang_up_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with cli.Interrupt(patient=False) as impatient, cli.Interrupt() as interrupted:
+        with Interrupt(patient=False) as impatient, Interrupt() as interrupted:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not interrupted and not impatient
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-# --- Record, progress and monitor ----------------------------------------------------------------
+# --- Record and progress -------------------------------------------------------------------------
 
 
 def test_record_keeps_every_row_and_survives_a_checkpoint(tmp_path):
-    record = cli.Record("a", "b")
+    record = Record("a", "b")
     for i in range(5):
         record.add(tensor(float(i)), 2 * i)
     assert len(record) == 5
@@ -248,79 +258,16 @@ def test_record_keeps_every_row_and_survives_a_checkpoint(tmp_path):
     assert record.latest(2) == {"a": 3.5, "b": 7.0}
 
     checkpoint.save(tmp_path / "c", {"record": record})
-    again = cli.Record("a", "b")
+    again = Record("a", "b")
     checkpoint.load(tmp_path / "c", {"record": again})
     again.add(9, 9)
     np.testing.assert_array_equal(again["a"], [0, 1, 2, 3, 4, 9])
 
 
-class Screen:
-    """A progress bar that remembers what it was asked to show."""
-
-    def __init__(self):
-        self.shown, self.said = [], []
-
-    def show(self, text):
-        self.shown.append(text)
-
-    def say(self, line):
-        self.said.append(line)
-
-
-def monitored(rows, fake, objective=None, **options):
-    record = cli.Record("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")
-    screen = Screen()
-    monitor = cli.Monitor(screen, record, objective or losses.NonSaturating(), 8, **options)
-    for row in rows:
-        record.add(*row)
-    return screen, monitor.look(len(rows), Tensor(fake)), monitor
-
-
-VARIED = np.random.default_rng(0).standard_normal((8, 4, 4, 1))
-
-
-def test_monitor_shows_losses_scores_and_speed():
-    screen, healthy, _ = monitored([(1.25, 0.75, 0.625, 0.375, 0.25)], VARIED)
-    assert healthy and not screen.said
-    assert "loss D 1.25 G 0.75, D(x) 0.62, D(G(z)) 0.38 -> 0.25" in screen.shown[-1]
-    assert "img/s" in screen.shown[-1]
-
-
-def test_monitor_tells_trouble_once_and_in_words():
-    won = [(0.01, 9.0, 0.999, 0.001, 0.001)] * 100
-    screen, healthy, monitor = monitored(won, VARIED)
-    assert healthy and len(screen.said) == 1
-    assert screen.said[0].startswith("step 100: D has won")
-    monitor.look(101, Tensor(VARIED))
-    assert len(screen.said) == 1
-
-
-def test_monitor_reads_no_probabilities_into_a_critics_values():
-    critic = [(0.01, 9.0, 5.0, -5.0, -5.0)] * 100
-    screen, healthy, _ = monitored(critic, VARIED, losses.Wasserstein())
-    assert healthy and not screen.said
-
-
-def test_monitor_sees_collapse_and_lost_weights():
-    row = (1.3, 0.7, 0.5, 0.5, 0.5)
-    screen, healthy, _ = monitored([row] * 100, np.ones((8, 4, 4, 1)))
-    assert healthy and "mode collapse" in screen.said[0]
-    screen, healthy, _ = monitored([row] * 99, np.ones((8, 4, 4, 1)))
-    assert healthy and not screen.said  # a fresh generator may be as dull as that
-    screen, healthy, _ = monitored([row] * 199, np.ones((8, 4, 4, 1)), early=200)
-    assert healthy and not screen.said
-    screen, healthy, _ = monitored([row] * 200, np.ones((8, 4, 4, 1)), early=200)
-    assert healthy and "mode collapse" in screen.said[0]
-    screen, healthy, _ = monitored([(float("nan"), *row[1:])], VARIED, early=200)
-    assert not healthy
-    screen, healthy, _ = monitored([(float("nan"), *row[1:])], VARIED)
-    assert not healthy and "NaN" in screen.said[0]
-
-
 def test_progress_writes_lines_where_there_is_no_terminal():
     program = (
-        "from minigan import cli\n"
-        "with cli.Progress(3) as progress:\n"
+        "from minigan.training import Progress\n"
+        "with Progress(3) as progress:\n"
         "    for _ in range(3):\n"
         "        progress.advance()\n"
         "    progress.show('loss 1')\n"
