@@ -50,7 +50,7 @@ from minigan import (
     optim,
     plots,
 )
-from minigan.evaluation import metrics
+from minigan.evaluation import nearest, parzen_score, unit_rows
 from minigan.models import goodfellow_discriminator, goodfellow_generator
 
 PAPER = 225  # nats
@@ -161,13 +161,8 @@ class Images:
         held_out = len(known) // 6  # 10,000 of MNIST's 60,000
         self.name = known.name
         self.train = data.Dataset(known.name, known.images[:-held_out])
-        self.validation = unit(known.images[-held_out:][:1000])
-        self.test = unit(test.images)
-
-
-def unit(images) -> np.ndarray:
-    """Bytes as pixels from 0 to 1, float32 (n, 784)."""
-    return images.reshape(len(images), -1) / np.float32(255)
+        self.validation = unit_rows(known.images[-held_out:][:1000])
+        self.test = unit_rows(test.images)
 
 
 def decaying(lr, halving):
@@ -181,7 +176,7 @@ class Run:
     def __init__(self, args, backend, images):
         self.args, self.images = args, images
         weights, self.noise, self.dropout, fixed = backend.generator(args.seed).spawn(4)
-        marginals = unit(images.train.images).mean(axis=0)
+        marginals = unit_rows(images.train.images).mean(axis=0)
         arguments = {"latent": args.latent, "hidden": args.hidden}
         self.G = goodfellow_generator(rng=weights, marginals=marginals, **arguments)
         self.D = goodfellow_discriminator(rng=weights, dropout=self.dropout, units=args.units)
@@ -218,29 +213,27 @@ class Run:
             ]
         return np.concatenate(chunks).reshape(len(self.z), -1)
 
-    def on_validation(self, samples) -> tuple[float, float]:
-        """The σ that suits the validation images best, and their mean log-likelihood with it."""
+    def on_validation(self, samples) -> float:
+        """The mean log-likelihood of the validation images, with the σ that suits them best."""
         points = self.images.validation
-        sigma = metrics.parzen_sigma(points, samples)
-        return sigma, float(metrics.parzen_log_likelihood(points, samples, sigma).mean())
+        return parzen_score(points, points, samples).mean
 
     def validate(self, step) -> float:
         """The mean log-likelihood of the validation images now, which goes into the curve."""
-        _, value = self.on_validation(self.samples(self.average.network))
+        value = self.on_validation(self.samples(self.average.network))
         self.curve.add(step, value)
         return value
 
     def finish(self, step, epoch):
         """The score on the test images, which have had a say in nothing, and the picture."""
         test, samples = self.images.test, self.samples(self.average.network)
-        sigma, validation = self.on_validation(samples)
-        _, without = self.on_validation(self.samples(self.G))
-        values = metrics.parzen_log_likelihood(test, samples, sigma)
+        found = parzen_score(test, self.images.validation, samples)
+        validation, without = map(self.on_validation, (samples, self.samples(self.G)))
         score = {
-            "log_likelihood": float(values.mean()),
-            "standard_error": metrics.standard_error(values),
+            "log_likelihood": found.mean,
+            "standard_error": found.error,
             "unit": "nats per test image",
-            "sigma": sigma,
+            "sigma": found.sigma,
             "samples": len(samples),
             "test_images": len(test),
             "validation_images": len(self.images.validation),
@@ -259,9 +252,10 @@ class Run:
         file = plots.save_figure(figure, self.args.out / "samples.png")
         print(
             f"Parzen log-likelihood {score['log_likelihood']:.1f} ± {score['standard_error']:.1f} "
-            f"nats on {len(test):,} test images (paper: {PAPER} ± 2 on MNIST), σ = {sigma:.3f}, "
-            f"{len(samples):,} samples, {score['epochs']:.1f} epochs; on validation images "
-            f"{validation:.1f}, without averaging G's weights {without:.1f}; picture: {file}"
+            f"nats on {len(test):,} test images (paper: {PAPER} ± 2 on MNIST), "
+            f"σ = {found.sigma:.3f}, {len(samples):,} samples, {score['epochs']:.1f} epochs; "
+            f"on validation images {validation:.1f}, without averaging G's weights {without:.1f}; "
+            f"picture: {file}"
         )
         if validation <= score["on_validation_images"]["untrained"]:
             print("no better than the untrained generator: train longer, or with other rates")
@@ -285,9 +279,9 @@ def picture(samples, known, curve, score) -> Figure:
 def beside_their_neighbours(samples, known, columns=9) -> np.ndarray:
     """Samples row by row, and beside each row the training image nearest to its last sample."""
     last = samples[columns - 1 :: columns]
-    nearest = known[metrics.nearest(last, unit(known))[1][:, 0]]
+    neighbours = known[nearest(last, unit_rows(known))[1][:, 0]]
     grid = plots.sample_grid((2 * samples - 1).reshape(-1, *known.shape[1:]), columns)
-    column = plots.sample_grid(data.to_unit(nearest), 1)
+    column = plots.sample_grid(data.to_unit(neighbours), 1)
     gap = np.full((len(grid), 12, 3), 255, np.uint8)
     return np.concatenate([grid, gap, column], axis=1)
 

@@ -1,6 +1,6 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
-In the order of reading: line, divergences, pairs, neighbours, metrics, windows, ruler.
+In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler.
 """
 
 from minigan.evaluation.divergences import (
@@ -15,13 +15,14 @@ from minigan.evaluation.divergences import (
     kl,
     optimal_discriminator,
     optimal_transport,
+    pushforward_density,
     sliced_wasserstein,
     total_variation,
     wasserstein,
     wasserstein1_to_quantiles,
     wasserstein_discrete,
 )
-from minigan.evaluation.line import Line, on_line, pushforward_density, quantile_levels
+from minigan.evaluation.line import on_line
 from minigan.evaluation.metrics import (
     Modes,
     PrecisionRecall,

@@ -1,4 +1,4 @@
-"""The classifier as a ruler: how it is trained, and what it says of images, against plain counts."""
+"""The classifier as a ruler: how it is trained, and what it says of images."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,8 @@ def seen(classes, labels=None, count=4):
     probabilities = np.full((n, count), 0.3 / (count - 1), "float32")
     probabilities[np.arange(n), classes] = 0.7
     labels = None if labels is None else np.array(labels)
-    return Seen(np.zeros((n, 8, 8, 1), "uint8"), np.eye(n, 5, dtype="float32"), probabilities, labels)
+    images, features = np.zeros((n, 8, 8, 1), "uint8"), np.eye(n, 5, dtype="float32")
+    return Seen(images, features, probabilities, labels)
 
 
 def test_shares_confidence_and_accuracy_are_counts():

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from running import command, complaint, module, run
 
-from minigan import cpu, data, models, optim
-from minigan.training import CheckpointError, OptionError, checkpoint, generated
+from minigan import Tensor, cpu, data, models, optim
+from minigan.nn import Module, Parameter
+from minigan.training import CheckpointError, OptionError, Sampler, checkpoint, generated
 
 SCRIPT = "evaluate_mnist.py"
 TEST = "test images"
@@ -80,8 +81,8 @@ def test_the_classifier_is_kept_and_only_for_what_it_was_trained_on(
 def score(ruler, example, tmp_path):
     """A function from an array of images to their scores, those of real ones, and the Parzen's."""
 
-    def scored(images):
-        np.savez(tmp_path / "samples.npz", images=images)
+    def scored(images, **labels):
+        np.savez(tmp_path / "samples.npz", images=images, **labels)
         copy_of_classifier(ruler, tmp_path)
         example.main([str(tmp_path / "samples.npz"), "--quick", "--out", str(tmp_path)])
         result = scores(tmp_path)
@@ -218,6 +219,54 @@ def test_what_dcgan_mnist_writes_is_scored_in_one_command(ruler, example, tmp_pa
     assert result["samples"]["frechet"] > 20 * ruler.scores[TEST]["frechet"]
 
 
+# --- Classes that were asked for -----------------------------------------------------------------
+
+
+class Told(Module):
+    """Draws the class that it is told, a real digit of it each time; or none but ones."""
+
+    def __init__(self, rng, latent, deaf=False):
+        super().__init__()
+        digits = data.drawn_digits(500, 7)
+        self.scale = Parameter(np.ones(1, "float32"))
+        self.images = [data.to_unit(digits.images[digits.labels == c]) for c in range(10)]
+        self.deaf = deaf
+
+    def forward(self, z, labels):
+        drawn = [
+            self.images[1 if self.deaf else c][i % 30] for i, c in enumerate(labels.data.tolist())
+        ]
+        return Tensor(np.stack(drawn)) * self.scale
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_generator_that_is_told_classes_is_asked_whether_it_draws_them(
+    deaf, ruler, example, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(models.GENERATORS, "told", Told)
+    sampler = Sampler("told", {"latent": 2, "deaf": deaf}, classes=10)
+    parts = {"G": sampler.build(cpu.generator(0))}
+    checkpoint.save(tmp_path / checkpoint.NAME, parts, generator=sampler.recipe())
+    copy_of_classifier(ruler, tmp_path)
+    example.main([str(tmp_path), "--quick", "--out", str(tmp_path)])
+    mine = scores(tmp_path)["samples"]
+    rows = {line[:40].strip(): line[40:].split() for line in capsys.readouterr().out.splitlines()}
+    if deaf:
+        assert mine["accuracies"] == [c == 1 for c in range(10)] and mine["accuracy"] < 0.2
+    else:
+        assert min(mine["accuracies"]) > 0.9 and mine["accuracy"] > 0.97
+    assert rows["the class that was asked for"][0] == f"{mine['accuracy']:.1%}"
+    assert rows["the same, of the worst class"][0] == f"{min(mine['accuracies']):.1%}"
+
+
+def test_labels_in_a_file_are_what_was_asked_for(score, tmp_path):
+    digits = data.drawn_digits(300, 5)
+    right, _, _ = score(digits.images, labels=digits.labels)
+    wrong, _, _ = score(digits.images, labels=(digits.labels + 1) % 10)
+    assert right["accuracy"] > 0.97 and wrong["accuracy"] < 0.03
+    assert "accuracy" not in score(digits.images)[0]
+
+
 # --- Interrupted -------------------------------------------------------------------------------
 
 
@@ -245,6 +294,10 @@ def test_ctrl_c_leaves_no_half_trained_classifier(tmp_path):
 
 def npz(path, **arrays):
     np.savez(path, **arrays)
+
+
+def labelled(labels):
+    return lambda path: npz(path, images=np.zeros((100, 28, 28), "uint8"), labels=labels)
 
 
 def diverged(path):
@@ -275,6 +328,23 @@ def unknown(path):
         ("a.npz", lambda path: npz(path, x=np.zeros(3)), "an array 'images'"),
         ("a.npz", lambda path: npz(path, images=np.zeros((100, 28, 28))), "float64 images"),
         ("a.npz", lambda path: npz(path, images=np.zeros((9, 28, 28), "uint8")), "at least 100"),
+        (
+            "a.npz",
+            labelled(np.zeros(100)),
+            "labels are float64 (100,), wanted",
+        ),
+        (
+            "a.npz",
+            labelled(np.zeros(99, int)),
+            "labels are int64 (99,), wanted whole numbers (100,)",
+        ),
+        (
+            "a.npz",
+            labelled(np.full(100, 10)),
+            "wanted whole numbers (100,) from 0 to 9",
+        ),
+        ("a.npz", labelled(np.zeros(0, int)), "labels are int64 (0,)"),
+        ("a.npz", labelled(np.full(100, -1)), "from 0 to 9"),
     ],
 )
 def test_what_cannot_be_scored_is_said_before_anything_is_trained(

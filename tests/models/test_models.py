@@ -138,10 +138,11 @@ def test_dcgan_weights_start_small():
 
 
 @pytest.mark.parametrize("size", [0, 5, 7, 9, 30, 31, 44, 100])
-@pytest.mark.parametrize("make", [dcgan_generator, dcgan_discriminator])
+@pytest.mark.parametrize("make", [dcgan_generator, dcgan_discriminator, image_classifier])
 def test_sizes_that_do_not_halve(make, size):
+    more = {"dropout": rng()} if make is image_classifier else {}
     with pytest.raises(ValueError, match=f"image size {size}: expected"):
-        make(rng=rng(), size=size)
+        make(rng=rng(), size=size, **more)
 
 
 def test_one_seed_one_network():

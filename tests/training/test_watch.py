@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigan import data, losses
-from minigan.engine import Tensor, tensor
+from minigan.engine import Tensor
 from minigan.training import GAME, LOST, Record, Watch
 from minigan.training.watch import COLLAPSED, collapse, no_contest
 
