@@ -5,6 +5,7 @@ import pytest
 
 import minigan.engine.functional as F
 from minigan import cpu, models, optim
+from minigan.data import to_bytes
 from minigan.engine import Tensor, no_grad
 from minigan.nn import Linear, Module
 from minigan.training import CheckpointError, Sampler, checkpoint, generated
@@ -117,6 +118,18 @@ def test_a_generator_that_is_told_classes_gets_a_label_with_each_z(monkeypatch):
     assert labels.dtype == np.int64 and set(labels.tolist()) == {0, 1, 2, 3}
     drawn = sampler.draw(sampler.build(cpu.generator(1)), z, labels)
     np.testing.assert_allclose(drawn, z + labels[:, None], rtol=1e-6)
+
+
+def test_the_classes_that_were_asked_for_come_with_the_images(monkeypatch, path):
+    monkeypatch.setitem(models.GENERATORS, "told", lambda rng, latent: Conditional(rng, latent))
+    sampler = Sampler("told", {"latent": 2}, classes=4)
+    G, rng = sampler.build(cpu.generator(0)), cpu.generator(5)
+    checkpoint.save(path, {"G": G}, generator=sampler.recipe())
+    images, asked = generated(path, 50, cpu.generator(5))
+    sampler.build(rng)  # as it is built again, before anything is drawn
+    z, labels = sampler.inputs(rng, 50)
+    assert asked.dtype == np.int64 and asked.tolist() == labels.tolist()
+    np.testing.assert_array_equal(images, to_bytes(z + labels[:, None]))
 
 
 @pytest.mark.parametrize(
