@@ -31,12 +31,12 @@ from minigan.evaluation import (
     look,
     nearest,
     parzen_score,
-    ruler,
     train_classifier,
     unit_rows,
 )
 from minigan.training import Progress, checkpoint, generated, make_folder, options, run, save_json
 
+BATCH, RATE = 128, 5e-3  # of the classifier's training
 RARE = 0.01  # a class with a smaller share counts as missing
 TEST = "test images"  # the name of the set that is the zero
 
@@ -90,15 +90,15 @@ def main(argv=None):
 def trained(C, shifts, train, args):
     """The classifier, ready for use: the last call's if that trained it alike, or a new one."""
     path = args.out / "classifier.safetensors"
-    about = {"data": str(train), "data_sha256": train.sha256, "seed": args.seed}
-    about |= {"steps": args.steps, "batch": ruler.BATCH, "rate": ruler.RATE}
+    how = {"seed": args.seed, "steps": args.steps, "batch": BATCH, "rate": RATE}
+    about = {"data": str(train), "data_sha256": train.sha256} | how
     if path.exists():
         found = checkpoint.peek(path).get("about")
         if found and about | found == about:  # one without a digest is judged by the name alone
             checkpoint.load(path, {"classifier": C})
             return C.eval()
         print(f"{path} was trained otherwise ({found}): training a new one")
-    C = train_classifier(C, train, shifts, seed=args.seed, steps=args.steps)
+    C = train_classifier(C, train, shifts, **how)
     checkpoint.save(path, {"classifier": C}, about=about)
     return C
 

@@ -34,8 +34,7 @@ from minigan.nn import Module
 from minigan.optim import EMA, Adam, cosine
 from minigan.system import terminal
 
-BATCH, RATE = 128, 5e-3  # of the classifier's training
-CHUNK = 500  # images that go through it at once
+CHUNK = 500  # images that go through the classifier at once
 
 
 # --- Making it -----------------------------------------------------------------------------------
@@ -48,8 +47,8 @@ def train_classifier(
     *,
     seed: int,
     steps: int,
-    batch=BATCH,
-    rate=RATE,
+    batch=128,
+    rate=5e-3,
     progress=True,
 ) -> Module:
     """Cross-entropy on images that are moved a little; returns the average of recent weights.
