@@ -12,6 +12,7 @@ import pytest
 from checks import check_float32, check_gradients, fill, leaves
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import LOSSES
 
 from minigan.backend import cpu
 from minigan.engine import ShapeError, grad, tensor
@@ -112,14 +113,11 @@ def test_gradients_are_the_derivatives(name, real, fake):
         np.testing.assert_allclose(g.numpy(), expected, rtol=1e-11, atol=1e-14)
 
 
-@each_objective
+@pytest.mark.parametrize("name", LOSSES)
 def test_gradients_of_both_orders_and_float32(name):
-    objective = OBJECTIVES[name]()
-    real, fake = fill((5, 1), "even"), fill((4, 1), "odd", 1)  # none on a kink
-    check_gradients(objective.discriminator, real, fake)
-    check_gradients(objective.generator, fake)
-    check_float32(objective.discriminator, real, fake)
-    check_float32(objective.generator, fake)
+    f, arrays = LOSSES[name]
+    check_gradients(f, *arrays)
+    check_float32(f, *arrays)
 
 
 FAR = 1e4
@@ -280,15 +278,6 @@ def test_zero_sum_is_zero_sum_and_moves_as_minimax(real, fake):
 
 
 @pytest.mark.parametrize("name", RELATIVE)
-def test_relative_objectives_have_gradients_of_both_orders(name):
-    objective = OBJECTIVES[name]()
-    real, fake = fill((5, 1), "even"), fill((4, 1), "odd", 1)
-    for side in (objective.discriminator, objective.generator):
-        check_gradients(side, real, fake)
-        check_float32(side, real, fake)
-
-
-@pytest.mark.parametrize("name", RELATIVE)
 def test_relative_objectives_at_far_logits(name):
     """Linear where a log of a rounded sigmoid would be −∞."""
     objective = OBJECTIVES[name]()
@@ -359,11 +348,6 @@ def test_energy_based_is_the_formula(real, fake, margin):
     assert objective.generator(f).item() == pytest.approx(mean(fake))
 
 
-def test_energy_based_gradients():
-    real, fake = fill((5,), "positive"), fill((4,), "positive", 1)
-    check_gradients(EnergyBased(float(np.median(fake)) + 1e-3).discriminator, real, fake)
-
-
 @given(
     energies=st.lists(st.tuples(ENERGIES, ENERGIES), min_size=1, max_size=8),
     gamma=st.floats(0.1, 1),
@@ -417,8 +401,6 @@ def test_pulling_away_is_the_double_sum():
     cosine = lambda a, b: (a @ b) / math.sqrt((a @ a) * (b @ b))
     pairs = [cosine(s[i], s[j]) ** 2 for i in range(5) for j in range(5) if i != j]
     assert pulling_away(tensor(s)).item() == pytest.approx(sum(pairs) / 20)
-    check_gradients(pulling_away, s)
-    check_float32(pulling_away, s)
 
 
 def test_pulling_away_tells_collapse_from_variety():
@@ -449,7 +431,6 @@ def test_cross_entropy_is_the_formula():
         ]
     )
     assert cross_entropy(tensor(logits), labels).item() == pytest.approx(expected)
-    check_gradients(lambda x: cross_entropy(x, labels), logits)
     far = leaves([np.array([[FAR, -FAR]], np.float32)])[0]
     assert cross_entropy(far, np.array([1])).item() == pytest.approx(2 * FAR)
     assert cross_entropy(far, np.array([0])).item() == 0

@@ -6,6 +6,7 @@ function's own values; a value is compared with a reference that the test writes
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -100,11 +101,6 @@ def pull_back(ys, vs, xs, create_graph=False):
 # --- Values and dtypes ---------------------------------------------------------------------------
 
 
-def close(ours, theirs, atol=2e-5):
-    """Asserts that two arrays agree, relatively to the largest value."""
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * (1 + np.abs(theirs).max()))
-
-
 def check_values(f, reference, *arrays, rtol=1e-10, atol=1e-12):
     """Asserts that f of tensors is `reference` of the float64 arrays: values, shape and dtype."""
     actual = f(*map(tensor, arrays))
@@ -130,6 +126,27 @@ def check_op(f, reference, *arrays, order=2):
     check_values(f, reference, *arrays)
     check_gradients(f, *arrays, order=order)
     check_float32(f, *arrays)
+
+
+# --- Complete tables -----------------------------------------------------------------------------
+
+
+def public(module):
+    """(name, value) of all that a module or folder of the package offers, and only its own."""
+    names = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
+    found = ((name, getattr(module, name)) for name in names)
+    own = module.__name__
+    return [(n, v) for n, v in found if str(getattr(v, "__module__", "")).startswith(own)]
+
+
+def is_a(value, kind) -> bool:
+    """Whether it is a class, and a kind of another."""
+    return isinstance(value, type) and issubclass(value, kind)
+
+
+def first_word(name) -> str:
+    """What a row of a table is about: `Linear` of "Linear, no bias"."""
+    return re.match(r"\w+", name)[0]
 
 
 # --- Drawn arrays --------------------------------------------------------------------------------
