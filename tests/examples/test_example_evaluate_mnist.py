@@ -1,23 +1,19 @@
 """Scores that can be foretold: of real digits, of noise, of one class alone, of copies."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from running import command, complaint, module, run
+from running import complaint, ctrl_c_after, module, run
 from scipy.cluster.vq import kmeans2
 
 from minigan import Tensor, cli, cpu, data, models, optim
 from minigan.training import checkpoint
 from minigan.training.checkpoint import CheckpointError
 
-SCRIPT = "evaluate_mnist.py"
+SCRIPT = "evaluate_mnist"
 TEST = "test images"
 
 
@@ -215,7 +211,7 @@ def test_noise_is_drawn_as_the_checkpoint_says(example, tmp_path, noise):
 
 def test_what_dcgan_mnist_writes_is_scored_in_one_command(ruler, example, tmp_path):
     small = ["--data", "digits", "--width", 4, "--batch", 16, "--samples", 4, "--steps", 2]
-    run("dcgan_mnist.py", *small, "--out", tmp_path)
+    run("dcgan_mnist", *small, "--out", tmp_path)
     copy_of_classifier(ruler, tmp_path)
     assert not example.main([str(tmp_path), "--quick", "--out", str(tmp_path)])
     result = scores(tmp_path)
@@ -272,22 +268,10 @@ def test_one_seed_gives_one_classifier(example, monkeypatch):
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a child")
 def test_ctrl_c_leaves_no_half_trained_classifier(tmp_path):
     out = tmp_path / "run"
-    child = subprocess.Popen(
-        command(SCRIPT, "--quick", "--steps", 100_000, "--out", out),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 60
-    while not out.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130 and "Traceback" not in err
+    with ctrl_c_after(9):
+        run(SCRIPT, "--quick", "--steps", 100_000, "--out", out, status=130)
     assert not list(out.iterdir())
 
 

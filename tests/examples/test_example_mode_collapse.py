@@ -8,12 +8,11 @@ import pytest
 from checks import fill
 from PIL import Image
 from running import complaint, module, run
-from safetensors.numpy import load_file
 
 from minigan import Tensor, cpu, losses, no_grad
 from minigan.training.checkpoint import CheckpointError
 
-SCRIPT = "mode_collapse.py"
+SCRIPT = "mode_collapse"
 CHECKPOINT = "checkpoint.safetensors"
 SMALL = ["--width", "8", "--batch", "16", "--frames", "2"]
 EVERYTHING = [
@@ -45,11 +44,6 @@ def test_the_ring_is_found_whole(tmp_path):
         assert picture.size in ((1000, 460), (1000, 459)) and film.n_frames == 5
 
 
-def equal(a, b):
-    a, b = load_file(a), load_file(b)
-    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
-
-
 def stop_after(example, patch, steps):
     """As if somebody pressed Ctrl-C when that many steps have been made."""
     made, play = [], example.Game.play
@@ -63,26 +57,9 @@ def stop_after(example, patch, steps):
     patch.setattr(example.Game, "play", counted)
 
 
-@pytest.mark.parametrize(
-    "argv", [[], EVERYTHING, ["--loss", "wasserstein", "--data", "grid"]], ids=["none", "all", "gp"]
-)
-def test_a_run_in_two_parts_is_the_run_in_one(argv, tmp_path, example, monkeypatch):
-    argv, parts = [*SMALL, *argv, "--steps", "10"], tmp_path / "parts"
-    assert example.main([*argv, "--out", str(tmp_path / "whole")]) == 0
-    with monkeypatch.context() as patch:
-        stop_after(example, patch, 7)
-        assert example.main([*argv, "--out", str(parts)]) == 130
-    assert len(load_file(parts / CHECKPOINT)["record/rows"]) == 7
-    assert example.main(["--resume", "--out", str(parts)]) == 0
-    assert equal(parts / CHECKPOINT, tmp_path / "whole" / CHECKPOINT)
-
-
-def test_one_seed_gives_one_run(tmp_path, example):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        argv = [*SMALL, *EVERYTHING, "--steps", "3", "--seed", str(seed)]
-        assert example.main([*argv, "--out", str(tmp_path / name)]) == 0
-    a, b, c = (tmp_path / name / CHECKPOINT for name in "abc")
-    assert equal(a, b) and not equal(a, c)
+def test_other_options_do_not_go_on_with_a_run(tmp_path, example):
+    argv = [*SMALL, *EVERYTHING, "--steps", "3", "--seed", "1"]
+    assert example.main([*argv, "--out", str(tmp_path / "a")]) == 0
     for argv in (["--table"], ["--data", "grid"], ["--pack", "4"]):
         with pytest.raises(CheckpointError, match=argv[0]):
             example.main(["--resume", str(tmp_path / "a"), *argv])
@@ -217,45 +194,7 @@ def test_a_quick_table_in_a_process_of_its_own(tmp_path):
 # --- Mistakes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["--pack", "3"], "--batch 256 can't be packed by --pack 3"),
-        (["--history", "100"], "--history 100: want an even --batch"),
-        (["--unroll", "1", "--feature-matching", "1"], "each replaces G's step"),
-        (["--label-smoothing", "0.1", "--loss", "hinge"], "the hinge loss has no labels"),
-        (["--label-smoothing", "1"], "want less than 1"),
-        (["--ema", "1"], "decay is 1.0"),
-        (["--precision", "tf32"], "only --device cuda"),
-    ],
-)
-def test_options_that_cannot_be_had_are_refused(argv, said, tmp_path, example):
-    with pytest.raises(example.cli.OptionError, match=said):
-        example.main([*argv, "--out", str(tmp_path / "new")])
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["--dropout", "-1"], "expected a number > 0"),
-        (["--pack", "3"], "can't be packed"),
-        (["--resume"], "no such checkpoint"),
-    ],
-)
-def test_a_users_mistake_is_one_line(argv, said, tmp_path):
-    _, err = run(SCRIPT, *argv, "--out", tmp_path, status=2)
-    assert said in complaint(err)
-
-
 def test_a_damaged_table_is_one_line(tmp_path):
     (tmp_path / "table.json").write_text("{")
     _, err = run(SCRIPT, "--table", "--out", tmp_path, status=2)
     assert "table.json is damaged" in complaint(err)
-
-
-def test_a_run_that_loses_its_weights_says_so(tmp_path, example, capsys):
-    with np.errstate(all="ignore"):
-        argv = [*SMALL, "--lr-g", "1e30", "--lr-d", "1e30", "--steps", "20"]
-        assert example.main([*argv, "--out", str(tmp_path)]) == 1
-    assert "NaN or infinity: the weights are lost" in capsys.readouterr().out

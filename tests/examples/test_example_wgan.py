@@ -81,7 +81,7 @@ def test_gradients_vanish_and_explode_with_the_clip_and_not_with_the_penalty(exa
 
 
 def test_on_the_line_the_critic_follows_the_distance_and_the_run_ends_in_a_picture(tmp_path):
-    out, _ = run("wgan.py", "--quick", "--out", tmp_path)
+    out, _ = run("wgan", "--quick", "--out", tmp_path)
     *critics, last = out.splitlines()
     assert len(critics) == 4
     for line in critics:
@@ -114,14 +114,14 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    run("wgan.py", *small, "--steps", 9, "--out", out)
+    run("wgan", *small, "--steps", 9, "--out", out)
     return out / CHECKPOINT
 
 
 def test_an_image_run_in_two_parts_is_the_run_in_one(small, whole, tmp_path):
-    run("wgan.py", *small, "--steps", 3, "--out", tmp_path)
+    run("wgan", *small, "--steps", 3, "--out", tmp_path)
     before = load_file(tmp_path / CHECKPOINT)
-    run("wgan.py", "--resume", "--steps", 9, "--out", tmp_path)
+    run("wgan", "--resume", "--steps", 9, "--out", tmp_path)
     after, same = load_file(tmp_path / CHECKPOINT), load_file(whole)
     assert after.keys() == same.keys()
     assert all(after[key].tobytes() == same[key].tobytes() for key in same)
@@ -145,7 +145,7 @@ def test_a_checkpoint_says_how_to_make_its_generator(whole):
 
 
 def test_clipped_weights_stay_within_their_bound_and_others_do_not(small, whole, tmp_path):
-    run("wgan.py", *small, "--clip", 0.015, "--steps", 3, "--out", tmp_path)
+    run("wgan", *small, "--clip", 0.015, "--steps", 3, "--out", tmp_path)
     clipped, free = load_file(tmp_path / CHECKPOINT), load_file(whole)
 
     def largest(saved):
@@ -155,7 +155,7 @@ def test_clipped_weights_stay_within_their_bound_and_others_do_not(small, whole,
 
 
 def test_what_does_not_go_together_is_one_line(whole, tmp_path):
-    _, err = run("wgan.py", "--clip", 0.01, "--two-sided", "--out", tmp_path, status=2)
+    _, err = run("wgan", "--clip", 0.01, "--two-sided", "--out", tmp_path, status=2)
     assert "not allowed with" in complaint(err)
-    _, err = run("wgan.py", "--resume", whole, "--critic-steps", 2, status=2)
+    _, err = run("wgan", "--resume", whole, "--critic-steps", 2, status=2)
     assert "--critic-steps 5" in complaint(err)

@@ -15,13 +15,11 @@ import pytest
 from checks import OPERATIONS, first_word, gpu_is_there, operands
 from conftest import DEVICES
 from layers import LAYERS
-from running import module
 from tables import DENSITIES, PENALTIES
 
 from minigan import (
     Tensor,
     cpu,
-    data,
     discriminator_step,
     generator_step,
     losses,
@@ -848,54 +846,6 @@ def test_the_log_keeps_every_row_beyond_its_ring(cuda):
     finally:
         type(log).CAPACITY = before
     assert rows.tolist() == [[i, -i] for i in range(21)] and len(log) == 0
-
-
-# --- Examples ------------------------------------------------------------------------------------
-
-
-IMAGES = ("--data", "digits", "--every", "4", "--batch", "4")
-EXAMPLES = {
-    "gaussian_1d": ["--steps", "30", "--frames", "2", "--batch", "16"],
-    "dcgan_mnist": [*IMAGES, "--steps", "8", "--samples", "4", "--width", "4", "--hidden", "8"],
-    "optimal_discriminator": ["--steps", "20", "--batch", "16"],
-    "wgan": ["--steps", "20"],
-    "wgan on images": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"],
-    "wgan, clipped": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"],
-    "mode_collapse": ["--steps", "8", "--frames", "2", "--width", "8", "--batch", "16"],
-    "mode_collapse, remedies": [
-        *("--steps", "8", "--frames", "2", "--width", "8", "--batch", "16", "--unroll", "2"),
-        *("--pack", "2", "--minibatch-std", "--minibatch-discrimination", "--history", "32"),
-        *("--instance-noise", "0.1", "--dragan", "0.1", "--r2", "0.1", "--dropout", "0.1"),
-    ],
-    "began": [*IMAGES, "--steps", "8", "--hidden", "8"],
-    "began, ebgan": [*IMAGES, "--steps", "8", "--hidden", "8", "--loss", "ebgan"],
-    "goodfellow_2014": [
-        *IMAGES,
-        "--steps",
-        "8",
-        "--hidden",
-        "8",
-        "--units",
-        "4",
-        "--samples",
-        "100",
-    ],
-}
-RESUMED = ("dcgan_mnist", "wgan on images", "mode_collapse", "began", "goodfellow_2014")
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(cuda, name, tmp_path, monkeypatch):
-    """All of an example's code; what it prints after so few steps means nothing."""
-    monkeypatch.setattr(data, "DRAWN", {"train": (40, 0), "test": (10, 1)})
-    example = module(re.match(r"\w+", name)[0])
-    options = [*EXAMPLES[name], "--device", "cuda", "--out", str(tmp_path)]
-    assert example.main(options) in (0, 1)
-    assert {path.suffix for path in tmp_path.iterdir()} >= {".png"}
-    if name in RESUMED:
-        assert example.main([*options, "--steps", "12", "--resume"]) in (0, 1)
-        saved = checkpoint.peek(tmp_path / "checkpoint.safetensors")
-        assert saved["step"] == 12
 
 
 # --- Data, checkpoints ---------------------------------------------------------------------------
