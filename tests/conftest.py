@@ -34,6 +34,15 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+@pytest.fixture
+def few_digits(monkeypatch):
+    """Drawn digits, but only some: to draw as many as MNIST has takes seconds."""
+    from minigan import data
+
+    few = {split: (2000, seed) for split, (_, seed) in data.DRAWN.items()}
+    monkeypatch.setattr(data, "DRAWN", few)
+
+
 # --- The GPU, and what stands in for it ----------------------------------------------------------
 
 

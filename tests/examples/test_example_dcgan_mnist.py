@@ -42,6 +42,7 @@ def parameters(path):
     }
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_it_on_drawn_digits_moves_every_parameter_of_both_networks(tmp_path):
     argv = ["--data", "digits", "--width", 4, "--batch", 16, "--samples", 9, "--every", 2]
     weights = []
@@ -70,6 +71,7 @@ def test_it_trains_with_every_loss(loss, small, tmp_path):
     assert all(np.isfinite(value).all() for value in load_file(tmp_path / CHECKPOINT).values())
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_it_falls_back_to_drawn_digits_and_says_so(tmp_path):
     nowhere = {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
     nowhere |= {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "MINIGAN_DATA": ""}
@@ -132,6 +134,7 @@ def test_a_checkpoint_of_another_shape_is_refused(small, whole, tmp_path):
     assert "--width 4" in complaint(err)
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_resuming_on_other_data_is_refused(whole, tmp_path):
     _, err = run("dcgan_mnist", "--resume", whole, "--data", "digits", "--steps", 40, status=2)
     assert "40 images; --data names drawn digits" in complaint(err)

@@ -209,6 +209,7 @@ def test_noise_is_drawn_as_the_checkpoint_says(example, tmp_path, noise):
     assert (abs(z) > 1.02).any() == (noise == "normal")
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_what_dcgan_mnist_writes_is_scored_in_one_command(ruler, example, tmp_path):
     small = ["--data", "digits", "--width", 4, "--batch", 16, "--samples", 4, "--steps", 2]
     run("dcgan_mnist", *small, "--out", tmp_path)
@@ -329,6 +330,7 @@ def test_a_checkpoint_without_a_recipe_is_one_line_and_status_2(tmp_path):
     assert "train it anew" in complaint(err)
 
 
+@pytest.mark.usefixtures("few_digits")
 def test_without_mnist_both_splits_are_drawn_digits(example, monkeypatch, capsys):
     """And not one of each, where only the test images are out of reach."""
     asked, choose = [], data.choose

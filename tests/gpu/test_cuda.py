@@ -504,7 +504,7 @@ def test_training_is_the_same_on_both_devices(cuda):
 
 
 def test_a_captured_step_is_the_eager_step(cuda):
-    steps = 200
+    steps = 60
     eager, captured = Game(cuda), Game(cuda, capture=True)
     for _ in range(steps):
         eager.step()
