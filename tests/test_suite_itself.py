@@ -300,3 +300,9 @@ def test_what_is_in_no_table_is_noticed(table, monkeypatch):
     monkeypatch.setattr(module, "brand_new", new, raising=False)
     with pytest.raises(AssertionError, match="brand_new"):
         test_a_table_is_complete(table)
+
+
+def test_a_generator_in_no_table_is_noticed(monkeypatch):
+    monkeypatch.setitem(models.GENERATORS, "brand_new", models.mlp)
+    with pytest.raises(AssertionError, match="brand_new"):
+        test_a_table_is_complete("GENERATORS")

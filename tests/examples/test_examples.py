@@ -212,6 +212,12 @@ def test_every_example_is_in_the_table():
     assert RUNS.keys() == EXAMPLES.keys()
 
 
+def test_an_example_in_no_row_is_noticed(monkeypatch):
+    monkeypatch.setitem(EXAMPLES, "brand_new", Path("brand_new.py"))
+    with pytest.raises(AssertionError, match="brand_new"):
+        test_every_example_is_in_the_table()
+
+
 each_run = pytest.mark.parametrize(("example", "way"), having())
 
 
