@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from minigan.plots.checks import check_finite, check_shape
-from minigan.plots.curves import use_log_axis, draw_curve, legend_above, moving_average
+from minigan.plots.curves import draw_curve, legend_above, moving_average, use_log_axis
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
 
 
