@@ -79,6 +79,6 @@ def draw_value(panel, value, exact=None):
     if exact is not None:
         panel.plot(exact, label="exact $W_1$", **EXACT)
         lowest = moving_average(value, SMOOTH).min(initial=0)
-        panel.set_ylim(lowest, 1.1 * exact.max(initial=0))
+        panel.set_ylim(lowest, 1.1 * exact.max())
     draw_curve(panel, np.arange(len(value)), value, "critic's value", D, reach=SMOOTH)
     panel.set_xlabel("step of G")
