@@ -7,9 +7,9 @@ best f has the slope sign h, and W₁ = ∫ |h| dx. Four critics learn alone, by
 a gradient penalty (Gulrajani et al. 2017); value / K, K being the steepest slope, cannot flatter
 them, as it is at most W₁. Then G moves too, and the value falls as the exact W₁ does.
 
-    python examples/stability/wgan.py                   20 seconds; with --quick a third of them
-    python examples/stability/wgan.py --two-sided       slopes below 1 are punished too: G is lost
-    python examples/stability/wgan.py --clip 0.1        weights are bounded where G learns
+    python examples/stability/wgan.py                20 seconds; with --quick a third of them
+    python examples/stability/wgan.py --two-sided    slopes below 1 are punished too: G goes astray
+    python examples/stability/wgan.py --clip 0.1     weights are bounded where G learns
 
 It writes wgan.png. On images: dcgan_mnist.py --loss wasserstein --critic-steps 5 [--clip 0.01].
 """
@@ -185,11 +185,11 @@ def picture(curves, norms, exact, value, steps):
     estimates.append(("not divided by K", way.color, "--", [critic.value for critic in curve]))
     with plots.panels(2, 3, size=(12.5, 7)) as (figure, panels):
         (sand, critics, slopes), (learning, deep, game) = panels
-        plots.draw_gap(sand, X, P_DATA, P_MODEL, GAP)
+        plots.draw_gap(sand, X, P_DATA, P_MODEL, GAP, (-4, 4.5))
         sand.set_title(f"two piles of sand, $W_1$ = {W1:.3f}")
-        plots.draw_critics(critics, slopes, X, GAP, found)
+        plots.draw_critics(critics, slopes, X, GAP, found, (-4, 4.5))
         plots.draw_estimates(learning, at, estimates, W1)
-        plots.draw_norms(deep, [(*way[:2], found) for way, found in zip(DEEP, norms, strict=True)])
+        plots.draw_norms(deep, [(*way[:2], norm) for way, norm in zip(DEEP, norms, strict=True)])
         plots.draw_value(game, value, exact)
         game.set_title("now G learns too")
         game.legend()

@@ -13,38 +13,42 @@ from minigan.plots.density import draw_densities
 from minigan.plots.style import D_STAR, GUIDE, P_DATA, D
 
 EXACT = {"color": P_DATA, "lw": 4, "alpha": 0.25}
-LIMITS = (-4, 4.5)
 SMOOTH = 7  # steps to either side that a value is averaged over
 
 
-def draw_gap(panel, x, p_data, p_model, h):
-    """Two densities and the difference h of their distribution functions: arrays (nx,), over x."""
+def draw_gap(panel, x, p_data, p_model, h, limits):
+    """Two densities and the difference h of their distribution functions: arrays (nx,), over x.
+
+    limits: of the axis of x, a pair.
+    """
     draw_densities(panel, x, p_data, p_model)
     panel.plot(x, h, color=D_STAR, ls=":", label="$F_g - F_d$")
     panel.axhline(0, color=GUIDE, lw=0.8)
-    panel.set(xlim=LIMITS, xlabel="x")
+    panel.set(xlim=limits, xlabel="x")
     panel.legend()
 
 
-def draw_critics(left, right, x, h, critics):
+def draw_critics(left, right, x, h, critics, limits):
     """Critics and their slopes beside the best one, where a share of 1% and more is to be moved.
 
     x, h: (nx,), an even grid and the gap on it. critics: a tuple for each, of its label, its colour
-    and its values f (nx,), divided by its steepest slope.
+    and its values f (nx,), divided by its steepest slope. limits: of the axis of x, a pair.
     """
     width = x[1] - x[0]
     moved = np.abs(h) > 0.01
     best = np.where(moved, np.cumsum(np.sign(h)) * width, np.nan)
-    left.plot(x, best - np.nanmean(best), label="exact", **EXACT)
+    best -= np.nanmean(best)
+    left.plot(x, best, label="exact", **EXACT)
     right.plot(x, np.where(moved, np.sign(h), np.nan), **EXACT)
     for label, color, f in critics:
         left.plot(x, f - f[moved].mean(), color=color, label=label)
         right.plot(x[1:], np.diff(f) / width, color=color)
-    left.set(title="the critics, f / K, K being the steepest slope", ylim=(-2.2, 2.9))
+    left.set_title("the critics, f / K, K being the steepest slope")
+    left.set_ylim(1.1 * np.nanmin(best), 1.1 * np.nanmax(best))
     left.legend(loc="lower left", fontsize=8.5)
     right.set_title("their slopes: ±1 where mass moves")
     for panel in (left, right):
-        panel.set(xlim=LIMITS, xlabel="x")
+        panel.set(xlim=limits, xlabel="x")
 
 
 def draw_estimates(panel, steps, estimates, exact: float):

@@ -62,26 +62,27 @@ def test_critics_stand_beside_the_best_one_where_mass_moves():
     """The best has the slope sign h, so a critic of this slope lies upon it."""
     h = np.where(np.abs(X) < 1.05, 0.3, 0.0)
     with panels(1, 2, size=(8, 4)) as (figure, (left, right)):
-        plots.draw_critics(left, right, X, h, [("mine", plots.D, X + 7)])
+        plots.draw_critics(left, right, X, h, [("mine", plots.D, X + 7)], (-1, 1))
     frame(figure)
     exact, moved = values(left, "exact"), h > 0
     assert np.isnan(exact[~moved]).all() and labels(left) == ["exact", "mine"]
     np.testing.assert_allclose(values(left, "mine")[moved], exact[moved], atol=1e-12)
     slope, found = right.lines
-    assert (slope.get_ydata()[moved] == 1).all()
+    assert (slope.get_ydata()[moved] == 1).all() and right.get_xlim() == left.get_xlim() == (-1, 1)
     np.testing.assert_allclose(found.get_ydata(), 1)
 
 
 def test_the_other_panels_of_a_critic():
     density = np.exp(-(X**2))
     with panels(2, 2, size=(8, 8)) as (figure, ((gap, estimates), (norms, game))):
-        plots.draw_gap(gap, X, density, density / 2, density - 0.5)
+        plots.draw_gap(gap, X, density, density / 2, density - 0.5, (-1, 2))
         found = [("a", plots.D, "-", [0.1, 0.8]), ("b", plots.P_G, "--", [0.3, 0.9])]
         plots.draw_estimates(estimates, [0, 50], found, 1.0)
         plots.draw_norms(norms, [("deep", plots.D, [1e-9, 1e-3, 1.0])])
         plots.draw_value(game, np.array([2.0, -1.0, 0.5]), np.array([3.0, 2.0, 1.0]))
     frame(figure)
     assert labels(gap) == ["data", "model", "$F_g - F_d$"] and labels(estimates) == ["a", "b"]
+    assert gap.get_xlim() == (-1, 2)
     assert estimates.get_ylim() == pytest.approx((0, 1.2))
     assert norms.get_yscale() == "log" and "3 hidden layers" in norms.get_title(loc="left")
     assert (values(norms, "deep") == [1e-9, 1e-3, 1]).all()
