@@ -31,7 +31,7 @@ def parse(argv=None):
         "Train D alone, and see it find D*.", steps=3000, out="runs/optimal_discriminator"
     )
     p.add_argument("--batch", type=options.whole(1), default=1024, help="samples of each kind")
-    options.shared(p, lr=3e-3)
+    p.add_argument("--lr", type=options.above(0), default=3e-3, help="D's learning rate")
     return options.parse(p, argv)
 
 
