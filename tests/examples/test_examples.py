@@ -55,7 +55,7 @@ def test_gaussian_learns_its_distribution(tmp_path):
 
 
 def test_gaussian_learns_as_well_with_more_steps_of_d(tmp_path, monkeypatch, capsys):
-    """The bar of examples/README.md, 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
+    """The bar is 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
     example = module("gaussian_1d")
     argv = ["--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path]
     assert example.main(list(map(str, argv))) == 0
