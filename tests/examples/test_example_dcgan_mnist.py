@@ -11,7 +11,8 @@ from PIL import Image
 from running import complaint, equal, run, start, wait_for_another
 from safetensors.numpy import load_file
 
-from minigan import losses
+from minigan import cpu, losses, models, optim
+from minigan.training import checkpoint
 from minigan.training.checkpoint import NAME as CHECKPOINT
 
 
@@ -145,3 +146,58 @@ def test_without_a_gpu_it_says_so_in_one_line(small, tmp_path):
     _, err = run("dcgan_mnist", *small, "--out", tmp_path, "--device", "cuda", status=2)
     assert "device 'cuda'" in complaint(err)
     assert not list(tmp_path.iterdir())
+
+
+# --- As a Wasserstein GAN ------------------------------------------------------------------------
+
+CRITIC = ["--loss", "wasserstein", "--critic-steps", 5]
+
+
+@pytest.fixture(scope="module")
+def criticised(small, tmp_path_factory):
+    """The checkpoint of a run with a gradient penalty."""
+    out = tmp_path_factory.mktemp("criticised")
+    run("dcgan_mnist", *small, *CRITIC, "--hidden", 6, "--steps", 9, "--out", out)
+    return out / CHECKPOINT
+
+
+def test_a_run_with_a_critic_in_two_parts_is_the_run_in_one(small, criticised, tmp_path):
+    run("dcgan_mnist", *small, *CRITIC, "--hidden", 6, "--steps", 3, "--out", tmp_path)
+    before = load_file(tmp_path / CHECKPOINT)
+    run("dcgan_mnist", "--resume", "--steps", 9, "--out", tmp_path)
+    after, same = load_file(tmp_path / CHECKPOINT), load_file(criticised)
+    assert after.keys() == same.keys()
+    assert all(after[key].tobytes() == same[key].tobytes() for key in same)
+    weights = [k for k in after if k.startswith(("G/", "D/", "average/")) and "running" not in k]
+    still = {key for key in weights if not (before[key] != after[key]).any()}
+    constant = max(key for key in weights if key.startswith("D/") and key.endswith("bias"))
+    assert len(weights) > 20 and still <= {constant}, "what is added to f cancels in its value"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"samples_000009.png", "value.png", "training.gif"} < names
+
+
+def test_a_checkpoint_says_how_to_make_its_generator(criticised):
+    how = checkpoint.peek(criticised)["generator"]
+    assert (how["network"], how["noise"], how["low"]) == ("dcgan", "normal", -1.0)
+    G = models.dcgan_generator(rng=cpu.generator(0), **how["arguments"])
+    average = optim.EMA(G)
+    checkpoint.load(criticised, {"average": average}, partial=True)
+    saved = load_file(criticised)
+    for key, value in average.network.state().items():
+        np.testing.assert_array_equal(value, saved[f"average/{key}"])
+
+
+def test_clipped_weights_stay_within_their_bound_and_others_do_not(small, criticised, tmp_path):
+    argv = [*small, *CRITIC, "--hidden", 6, "--clip", 0.015, "--steps", 3, "--out", tmp_path]
+    run("dcgan_mnist", *argv)
+    clipped, free = load_file(tmp_path / CHECKPOINT), load_file(criticised)
+
+    def largest(saved):
+        return max(abs(v).max() for k, v in saved.items() if k.startswith("D/") and "run" not in k)
+
+    assert largest(clipped) == np.float32(0.015) < largest(free)
+
+
+def test_a_run_keeps_its_critics_steps(criticised):
+    _, err = run("dcgan_mnist", "--resume", criticised, "--critic-steps", 2, status=2)
+    assert "--critic-steps 5" in complaint(err)

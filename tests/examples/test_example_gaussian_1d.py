@@ -21,7 +21,7 @@ def test_it_learns_its_distribution(tmp_path):
 
 
 def test_it_learns_as_well_with_more_steps_of_d(tmp_path):
-    """The README's bar, 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
+    """The bar is 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
     out, _ = run("gaussian_1d", "--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path)
     mean, std = map(float, re.search(r"mean (\S+) .*std (\S+)", out).groups())
     assert abs(mean - 4) < 0.0375 and abs(std - 1.25) < 0.0375

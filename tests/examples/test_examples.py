@@ -288,11 +288,7 @@ def test_it_runs_as_a_script_and_draws(example, scripts, usual):
 # --- It stops and goes on ------------------------------------------------------------------------
 
 
-# The critics on the line keep no checkpoint.
-RESUMED = [run for run in having(lambda row: row.resumes) if run != ("wgan", "on a line")]
-
-
-@pytest.mark.parametrize(("example", "way"), RESUMED)
+@pytest.mark.parametrize(("example", "way"), having(lambda row: row.resumes))
 def test_an_interrupted_run_goes_on_bit_for_bit(example, way, observe, command, tmp_path):
     argv = [*words(example, way), "--steps", "10"]
     whole = observe(example, *argv)
@@ -314,7 +310,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(example, way, observe, command, 
         assert "10 steps were done already: ask for more with --steps" in again.out
 
 
-@pytest.mark.parametrize(("example", "way"), [run for run in RESUMED if RUNS[run[0]].lengthens])
+@pytest.mark.parametrize(("example", "way"), having(lambda row: row.lengthens))
 def test_a_run_that_goes_on_for_longer_is_the_longer_run(example, way, observe, command):
     whole, short = (observe(example, *words(example, way), "--steps", n) for n in (9, 4))
     assert not equal(short.folder, whole.folder)
