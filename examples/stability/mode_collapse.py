@@ -4,14 +4,14 @@ The theory is a min over G of a max over D: D answers each G to the end, and the
 a D has all modes. Training takes turns instead, and turns know no order: it may as well be a max
 over D of a min over G (Goodfellow 2016, section 5.1.1). Against a D that stands still, the best G
 puts all its samples on one point, where this D is largest. Nothing pushes samples apart, as D
-judges one at a time. With --pack it judges several as one, and sees that they are too much alike.
+judges one at a time; with --pack it judges several as one, and sees that they are alike.
 
-    python examples/stability/mode_collapse.py          a ring of 8 modes, all of them found
+    python examples/stability/mode_collapse.py                        a ring of 8 modes, all found
     python examples/stability/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000
-    python examples/stability/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000 --pack 2
-    python examples/stability/mode_collapse.py --data grid --loss wasserstein --steps 10000  25 modes
+        loses some of them, and with --pack 2 none
+    python examples/stability/mode_collapse.py --data grid --loss wasserstein --steps 10000
 
-It writes result.png, training.gif and a checkpoint, for --resume. remedies_table.py has all remedies.
+It writes result.png, training.gif and a checkpoint, for --resume.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def main(argv=None):
         found = modes(samples(), density.centres, density.std)
         film.save_gif(args.out / "training.gif")
         file = plots.save_figure(result(draw, record, scores, found), args.out / "result.png")
-        print(f"{args.data}, z = {args.latent}, seed {args.seed}: {summary(found)}; picture: {file}")
+        print(
+            f"{args.data}, z = {args.latent}, seed {args.seed}: {summary(found)}; picture: {file}"
+        )
     return session.status
 
 

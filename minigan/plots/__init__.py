@@ -12,5 +12,5 @@ from minigan.plots.curves import draw_curve, legend_above, loss_curves, moving_a
 from minigan.plots.density import DensityFigure, DensityView
 from minigan.plots.files import Film, frame, save_figure, save_gif, save_image
 from minigan.plots.grids import sample_grid
-from minigan.plots.modes import draw_modes, heat_points
+from minigan.plots.modes import draw_modes, heat_points, modes_side_by_side
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D

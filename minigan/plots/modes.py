@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 
-from minigan.plots.style import GUIDE, P_DATA, P_G
+from minigan.plots.style import DPI, GUIDE, P_DATA, P_G, STYLE
 
 CELLS = 48  # of a heat map, along each side
 _HEAT = LinearSegmentedColormap.from_list("D", ["#ffffff", "#4aa3d8"])
@@ -37,6 +41,23 @@ def draw_modes(panel, samples, centres, *, heat=None, limits=None, size=3.0):
     panel.scatter(*centres.T, s=70, facecolors="none", edgecolors=P_DATA, lw=0.8)
     panel.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
     panel.spines[:].set(visible=True, color=GUIDE)
+
+
+def modes_side_by_side(runs: dict, centres: np.ndarray) -> Figure:
+    """A panel for each run, as `draw_modes` draws it: {title: (samples (n, 2), caption)}."""
+    columns = min(7, max(1, len(runs)))
+    rows = math.ceil(len(runs) / columns)
+    with matplotlib.rc_context(STYLE):
+        size = 1.85 * columns, 2.3 * rows
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels[len(runs) :]:
+            panel.set_axis_off()
+        for panel, (title, (samples, caption)) in zip(panels, runs.items(), strict=False):
+            draw_modes(panel, samples, centres, size=6)
+            panel.set_title(title, loc="left", size=8.8, weight="bold")
+            panel.set_xlabel(caption, size=8.5)
+    return figure
 
 
 def _reach(centres) -> float:
