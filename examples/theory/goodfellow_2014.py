@@ -3,7 +3,7 @@
 Two multilayer perceptrons: G makes 784 pixels from 100 numbers through two layers of ReLUs, and D
 judges them through two layers of maxout with dropout. How good G is, the paper measures by Parzen
 windows: a Gaussian around each of 10,000 samples, and the mean log-likelihood of the test images
-under their mixture, 225 ± 2 nats. The measure was given up later (evaluate_mnist.py shows why); here
+under their mixture, 225 ± 2 nats. The measure was given up later (see evaluate_mnist.py); here
 it tells whether the networks of 2014 learn what they learnt then.
 
     python examples/theory/goodfellow_2014.py                       12 minutes on one CPU core
