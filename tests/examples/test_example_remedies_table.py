@@ -1,4 +1,4 @@
-"""The study of remedies: each of them acts, tables go on where they were interrupted and are right."""
+"""The study of remedies: each of them acts; its table is right and goes on where it ended."""
 
 import json
 import signal
