@@ -889,8 +889,10 @@ EXAMPLES = {
     "wgan on images": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"],
     "wgan, clipped": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"],
     "mode_collapse": ["--steps", "8", "--frames", "2", "--width", "8", "--batch", "16"],
-    "mode_collapse, remedies": [
-        *("--steps", "8", "--frames", "2", "--width", "8", "--batch", "16", "--unroll", "2"),
+    "mode_collapse, packed": ["--steps", "8", "--width", "8", "--batch", "16", "--pack", "2"],
+    "remedies_table": [
+        *("--only", "none", "--seeds", "1", "--steps", "8", "--width", "8", "--batch", "16"),
+        *("--unroll", "2"),
         *("--pack", "2", "--minibatch-std", "--minibatch-discrimination", "--history", "32"),
         *("--instance-noise", "0.1", "--dragan", "0.1", "--r2", "0.1", "--dropout", "0.1"),
     ],
