@@ -288,9 +288,9 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     runs = asked_for(args, sys.argv[1:] if argv is None else argv)
-    with options.building():  # each once, before an hour has passed
-        for name in {name: None for name, _, _ in runs}:
-            Game(next(settings for known, _, settings in runs if known == name), backend)
+    with options.building():  # all of them once, before an hour has passed
+        for _, _, settings in runs[: len(runs) // args.seeds]:
+            Game(settings, backend)
     make_folder(args.out)
     results = Results(args.out / "table.json")
     missing = [run for run in runs if not results.holds(*run)]
