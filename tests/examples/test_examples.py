@@ -20,11 +20,10 @@ import numpy as np
 import pytest
 from example_runs import MISTAKES, RUNS, differs, having, refused, steps
 from PIL import Image
-from running import EXAMPLES, SURROUNDINGS, complaint, ctrl_c_after, ended, equal, module
+from running import EXAMPLES, complaint, ctrl_c_after, ended, equal, module
 from safetensors.numpy import load_file
 
-import minigan
-from minigan import cli, data, optim, plots
+from minigan import data, optim, plots, training
 from minigan.training import checkpoint, options
 
 
@@ -76,7 +75,7 @@ def smaller():
         for name, row in RUNS.items():
             for path, value in row.smaller.items():
                 *owner, last = path.split(".")
-                place = operator.attrgetter(*owner)(module(name)) if owner else module(name)
+                place = operator.attrgetter(".".join(owner))(module(name)) if owner else module(name)
                 patch.setattr(place, last, value)
         yield
 
@@ -140,11 +139,12 @@ def observe(undrawn, command, tmp_path_factory):
 def observed(example, argv) -> Seen:
     records, optimizers, steps = [], [], []
     with pytest.MonkeyPatch.context() as patch:
-        for place in SURROUNDINGS:
-            remember(patch, place.Record, records)
+        remember(patch, training.Record, records)
         remember(patch, optim.Optimizer, optimizers)
-        for place in (checkpoint, minigan.checkpoint):
-            note_saves(patch, place, steps)
+        save = checkpoint.save
+        patch.setattr(
+            checkpoint, "save", lambda *a, **k: steps.append(k.get("step")) or save(*a, **k)
+        )
         status, out, err = ended(example, *argv, encoding="ascii")
     folder = Path(argv[len(argv) - argv[::-1].index("--out")])
     return Seen(
@@ -157,11 +157,6 @@ def observed(example, argv) -> Seen:
         optimizers=optimizers,
         folder=folder,
     )
-
-
-def note_saves(patch, place, steps):
-    save = place.save
-    patch.setattr(place, "save", lambda *a, **k: steps.append(k.get("step")) or save(*a, **k))
 
 
 def remember(patch, kind, made):
@@ -436,8 +431,7 @@ def actions(undrawn, monkeypatch):
 
     def of(example):
         with monkeypatch.context() as patch, pytest.raises(Stop) as stopped:
-            for place in (cli, options):
-                patch.setattr(place, "parse", stop)
+            patch.setattr(options, "parse", stop)
             module(example).main([])
         found = stopped.value.args[0]._actions
         return {(action.option_strings or [action.dest])[-1]: action for action in found}

@@ -14,13 +14,11 @@ from typing import NamedTuple
 import pytest
 from safetensors.numpy import load_file
 
-from minigan import cli, training
+from minigan import training
 from minigan.training import checkpoint
 
 # Every example by its name, as in "dcgan_mnist", whichever chapter it stands in.
 EXAMPLES = {path.stem: path for path in (Path(__file__).parents[2] / "examples").rglob("*.py")}
-# Where what surrounds an example's loop is.
-SURROUNDINGS = (cli, training)
 
 
 def module(name):
@@ -52,7 +50,7 @@ def ended(name, *argv, encoding="utf-8") -> Ended:
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as exit_,
     ):
-        getattr(example, "cli", training).run(lambda: example.main([str(a) for a in argv]))
+        training.run(lambda: example.main([str(a) for a in argv]))
     said = [stream.buffer.getvalue().decode(encoding) for stream in (out, err)]
     return Ended(exit_.value.code or 0, *said)
 
@@ -80,16 +78,16 @@ def complaint(err):
 def ctrl_c_after(steps):
     """As if somebody pressed Ctrl-C when so many steps have been made."""
     made = []
+    original = training.Progress.advance
+
+    def advance(progress):
+        original(progress)
+        made.append(progress)
+        if len(made) == steps:
+            signal.raise_signal(signal.SIGINT)
+
     with pytest.MonkeyPatch.context() as patch:
-        for place in SURROUNDINGS:
-
-            def advance(progress, original=place.Progress.advance):
-                original(progress)
-                made.append(progress)
-                if len(made) == steps:
-                    signal.raise_signal(signal.SIGINT)
-
-            patch.setattr(place.Progress, "advance", advance)
+        patch.setattr(training.Progress, "advance", advance)
         yield
     assert len(made) >= steps, f"there were only {len(made)} steps"
 
