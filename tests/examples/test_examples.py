@@ -75,7 +75,9 @@ def smaller():
         for name, row in RUNS.items():
             for path, value in row.smaller.items():
                 *owner, last = path.split(".")
-                place = operator.attrgetter(".".join(owner))(module(name)) if owner else module(name)
+                place = (
+                    operator.attrgetter(".".join(owner))(module(name)) if owner else module(name)
+                )
                 patch.setattr(place, last, value)
         yield
 

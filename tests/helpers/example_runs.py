@@ -55,6 +55,11 @@ def steps(value, seen, usual):
     assert max(map(len, seen.rows)) == int(value)
 
 
+def trained(value, seen, usual):
+    """As `steps`, of a training that keeps no record."""
+    assert max(optimizer.t for optimizer in seen.optimizers) == int(value)
+
+
 def epochs(value, seen, usual):
     """Of forty images, or of 500 digits, in batches of 8."""
     steps(int(value) * (62 if "digits" in seen.out else 5), seen, usual)
@@ -213,7 +218,7 @@ RUNS = {
             ("--lr-g -1", "expected a number > 0"),
             ("--resume", "no such checkpoint"),
         ),
-        loses=f"{WITH_RATES} --steps 20",
+        loses=f"{WITH_RATES} --frames 10 --steps 20",
         not_then="result.png",
     ),
     "remedies_table": Example(
@@ -370,10 +375,10 @@ RUNS = {
     ),
     "evaluate_mnist": Example(
         small="--data digits --steps 2 --count 100 --centres 4",
-        smaller={"BATCH": 8},
         writes="classifier.safetensors scores.json scores.png",
         options=TRAINING
         | {
+            "--steps": Row("1 3", trained),
             "samples": Row("SAMPLES"),
             "--data": Row("IMAGES", refused("no test split")),
             "--count": Row("150 200", scored),
