@@ -74,10 +74,8 @@ def smaller():
         patch.setattr(data, "drawn_digits", draw)
         for name, row in RUNS.items():
             for path, value in row.smaller.items():
-                *owner, last = path.split(".")
-                place = (
-                    operator.attrgetter(".".join(owner))(module(name)) if owner else module(name)
-                )
+                owner, _, last = path.rpartition(".")
+                place = operator.attrgetter(owner)(module(name)) if owner else module(name)
                 patch.setattr(place, last, value)
         yield
 
