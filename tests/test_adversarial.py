@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 
+from minigan import functional as F
 from minigan import nn
 from minigan.backend import cpu
 from minigan.engine import StaleGraphError, Tensor, frozen, grad, tensor
@@ -21,8 +22,10 @@ from minigan.gan import (
     NonSaturating,
     Wasserstein,
     diagnose,
+    discriminator_loss,
     discriminator_step,
     feature_matching,
+    generator_loss,
     generator_step,
     gradient_penalty,
     r1_penalty,
@@ -193,6 +196,125 @@ def test_old_samples_are_an_error():
     generator_step(game.D, game.g_opt, NonSaturating(), fake)
     with pytest.raises(StaleGraphError, match=r"G\.3\.weight"):
         generator_step(game.D, game.g_opt, NonSaturating(), fake)
+
+
+# --- Three terms, and four networks --------------------------------------------------------------
+
+
+class Judging(nn.Module):
+    """D(x, y): a value of the sample and the condition together."""
+
+    def __init__(self, rng):
+        self.net = mlp([4, 5, 1], rng=rng, activation=nn.Tanh)
+
+    def forward(self, x, y):
+        return self.net(F.concatenate([x, y], 1))
+
+
+@each_objective
+def test_a_matching_discriminator_descends_three_terms(name):
+    """θ ← θ − α ∇ ½ (J(real, fake) + J(real, wrong)), and the report tells of all three."""
+    rng, objective = cpu.generator(0), OBJECTIVES[name]()
+    D = Judging(rng)
+    twin, optimizer = D.copy(), SGD(D, 0.1)
+    x, y, other, z = (tensor(rng.normal((6, 2))) for _ in range(4))
+    real, fake, wrong = (x, y), (z, y), (x, other)
+    losses = [objective.discriminator(twin(*real), twin(*shown)) for shown in (fake, wrong)]
+    gradients = grad(0.5 * losses[0] + 0.5 * losses[1], twin.parameters(), unused="zeros")
+    scores = [objective.score(twin(*shown)).mean().item() for shown in (real, fake, wrong)]
+    report = discriminator_step(D, optimizer, objective, real, fake, wrong=wrong)
+    for p, q, g in zip(D.parameters(), twin.parameters(), gradients, strict=True):
+        np.testing.assert_allclose(p.data, q.data - 0.1 * g.data, rtol=1e-5, atol=1e-6)
+    seen = [report.real.item(), report.fake.item(), report.wrong.item()]
+    assert seen == pytest.approx(scores, rel=1e-5, abs=1e-6)
+    assert report.loss.item() == pytest.approx(sum(0.5 * x.item() for x in losses), rel=1e-5)
+    assert not report.wrong_output.requires_grad
+    assert discriminator_step(D, optimizer, objective, real, fake).wrong is None
+
+
+class Cycle:
+    """CycleGAN on a plane (Zhu et al. 2017): G: X → Y, F: Y → X, D_x, D_y, and two optimisers."""
+
+    def __init__(self, device=cpu, capture=False, dtype="float32"):
+        host = cpu.generator(0)
+        names = "G", "F", "D_x", "D_y"
+        sizes = [2, 4, 2], [2, 4, 2], [2, 4, 1], [2, 4, 1]
+        rng = device.generator(0)
+        self.nets = [
+            mlp(s, rng=rng, activation=nn.Tanh, name=name).astype(dtype)
+            for s, name in zip(sizes, names, strict=True)
+        ]
+        for p in self.parameters():
+            p.data = device.asarray(host.normal(p.shape), dtype)
+        both = [[p for net in pair for p in net.parameters()] for pair in self.pairs()]
+        self.G_optimizer, self.D_optimizer = (SGD(p, 0.1, momentum=0.5) for p in both)
+        self.x, self.y = (tensor(host.normal((6, 2)), device=device, dtype=dtype) for _ in "xy")
+        self.step = device.capture(self._step) if capture else self._step
+
+    def pairs(self):
+        return self.nets[:2], self.nets[2:]
+
+    def parameters(self):
+        return [p for net in self.nets for p in net.parameters()]
+
+    def _step(self):
+        (G, back, D_x, D_y), objective, x, y = self.nets, LeastSquares(), self.x, self.y
+        fake_x, fake_y = back(y), G(x)
+        loss_x, seen_x = discriminator_loss(D_x, objective, x, fake_x.detach())
+        loss_y, _ = discriminator_loss(D_y, objective, y, fake_y.detach())
+        self.D_optimizer.descend(0.5 * (loss_x + loss_y))
+        loss_x, _ = generator_loss(D_x, objective, fake_x)
+        loss_y, _ = generator_loss(D_y, objective, fake_y)
+        there_and_back = F.abs(back(fake_y) - x).mean() + F.abs(G(fake_x) - y).mean()
+        self.G_optimizer.descend(loss_x + loss_y + 10.0 * there_and_back)
+        return seen_x.loss
+
+
+def test_two_generators_and_two_discriminators_move_as_pytorch_s():
+    torch = pytest.importorskip("torch")
+    game = Cycle(dtype="float64")
+    weights = [torch.tensor(p.numpy().copy(), requires_grad=True) for p in game.parameters()]
+    x, y = (torch.tensor(side.numpy()) for side in (game.x, game.y))
+    G, back, D_x, D_y = (
+        lambda v, w=weights[k : k + 4]: torch.tanh(v @ w[0] + w[1]) @ w[2] + w[3]
+        for k in (0, 4, 8, 12)
+    )
+    g_optimizer, d_optimizer = (
+        torch.optim.SGD(part, 0.1, momentum=0.5) for part in (weights[:8], weights[8:])
+    )
+    for _ in range(3):
+        fake_x, fake_y = back(y), G(x)
+        d_optimizer.zero_grad()
+        pairs = (D_x, x, fake_x), (D_y, y, fake_y)
+        d_loss = sum(((D(r) - 1) ** 2).mean() + (D(f.detach()) ** 2).mean() for D, r, f in pairs)
+        (0.25 * d_loss).backward()
+        d_optimizer.step()
+        g_optimizer.zero_grad()
+        loss = 0.5 * sum(((D(f) - 1) ** 2).mean() for D, _, f in pairs)
+        loss = loss + 10 * ((back(fake_y) - x).abs().mean() + (G(fake_x) - y).abs().mean())
+        loss.backward()
+        g_optimizer.step()
+        game.step()
+    for mine, theirs in zip(game.parameters(), weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.detach().numpy(), rtol=1e-8, atol=1e-10)
+
+
+def test_two_generators_and_two_discriminators_are_the_same_everywhere(cuda):
+    here, there, captured = Cycle(), Cycle(cuda), Cycle(cuda, capture=True)
+    for _ in range(6):
+        values = [game.step().item() for game in (here, there, captured)]
+        assert values[1:] == pytest.approx([values[0]] * 2, rel=1e-3, abs=1e-4)
+    for a, b, c in zip(*(game.parameters() for game in (here, there, captured)), strict=True):
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(c.numpy(), b.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_loss_that_a_parameter_has_no_part_in_is_not_descended():
+    game = Game()
+    before = weights(game.D)
+    with pytest.raises(ValueError, match=r"does not depend on xs\[0\] \(D\.0\.weight\)"):
+        game.d_opt.descend((game.fake() ** 2).mean())
+    assert weights(game.D) == before
 
 
 # --- What is reported ----------------------------------------------------------------------------

@@ -655,13 +655,14 @@ class Classifying(nn.Module):
 
 
 GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OBJECTIVES}
+MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
 GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
 
 
 class Conditional:
     """D(x, y) against G(z, y): labels beside the images from the batches to the penalties."""
 
-    def __init__(self, device, game, terms, capture=False):
+    def __init__(self, device, game, terms, capture=False, matching=False):
         rng, noise = device.generator(0), [device.generator(k) for k in (1, 2)]
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
         self.D = Classifying(rng) if game == "classes" else Joined([3, 6, 1], rng)
@@ -679,13 +680,17 @@ class Conditional:
             "dragan": penalties.dragan_penalty(noise[1], weight=0.1),
         }
         self.terms = [known[name] for name in terms.split()]
+        self.matching = matching
         self.step = device.capture(self._step) if capture else self._step
 
     def _step(self):
         images, labels = map(Tensor, self.batches.next())
         real, fake = (images.reshape(4, 3), labels), (self.G(self.z, labels), labels)
+        wrong = (real[0], Tensor((labels.data + 1) % 3)) if self.matching else None
         discriminator_step(
-            *(self.D, self.optimizers[1], self.objective, real, fake), penalty=self.penalty
+            *(self.D, self.optimizers[1], self.objective, real, fake),
+            wrong=wrong,
+            penalty=self.penalty,
         )
         return generator_step(self.D, self.optimizers[0], self.objective, fake, real=real).fake
 
@@ -696,15 +701,23 @@ class Conditional:
         return [p.numpy().copy() for p in [*self.G.parameters(), *self.D.parameters()]]
 
 
-@pytest.mark.parametrize("game", GAMES)
-def test_a_conditional_game_is_the_same_everywhere(cuda, game):
+@pytest.mark.parametrize(
+    ("game", "matching"),
+    [
+        (game, matching)
+        for game in GAMES
+        for matching in (False, True)
+        if game in MATCH or not matching
+    ],
+)
+def test_a_conditional_game_is_the_same_everywhere(cuda, game, matching):
     """Every objective with every penalty: on both devices, and captured as eager.
 
     The penalties that draw numbers are held against themselves, as the devices' streams differ.
     """
-    here, there = (Conditional(device, game, "r1 r2") for device in (cpu, cuda))
-    every = "r1 r2 gradient dragan"
-    eager, captured = (Conditional(cuda, game, every, capture) for capture in (False, True))
+    every, how = "r1 r2 gradient dragan", {"matching": matching}
+    here, there = (Conditional(device, game, "r1 r2", **how) for device in (cpu, cuda))
+    eager, captured = (Conditional(cuda, game, every, capture, **how) for capture in (False, True))
     start = here.weights()
     for _ in range(5):
         scores = [run.step().item() for run in (here, there, eager, captured)]

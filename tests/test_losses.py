@@ -507,6 +507,41 @@ def test_auxiliary_classifier_is_the_sum_of_its_parts(name):
     np.testing.assert_array_equal(game.critic(D)(*fake).numpy(), verdicts[4:])
 
 
+@pytest.mark.parametrize("name", ["minimax", "non-saturating", "zero-sum"])
+def test_a_matching_discriminator_is_reed_s(name):
+    """ln s_r + ½ [ln(1 − s_w) + ln(1 − s_f)], to be maximised (Reed et al. 2016, algorithm 1)."""
+    r, f, w = ([0.3, -1.2], [0.8, -0.1], [2.0, -3.0])
+    expected = -mean([ln_sigmoid(x) for x in r])
+    expected -= 0.5 * sum(mean([ln_sigmoid(-x) for x in side]) for side in (w, f))
+    assert OBJECTIVES[name]().matching(*map(tensor, (r, f, w))).item() == pytest.approx(expected)
+
+
+MATCHING = {  # J(D) of one real value r, one generated f and one that does not match, w
+    "least-squares": lambda r, f, w: 0.5 * (r - 1) ** 2 + 0.25 * (f**2 + w**2),
+    "hinge": lambda r, f, w: max(0, 1 - r) + 0.5 * (max(0, 1 + f) + max(0, 1 + w)),
+    "wasserstein": lambda r, f, w: 0.5 * (f + w) - r,
+    "relativistic": lambda r, f, w: -ln_sigmoid(r - f) - ln_sigmoid(r - w),
+    "energy-based": lambda r, f, w: r + 0.5 * (max(0, 1 - f) + max(0, 1 - w)),
+    "boundary-equilibrium": lambda r, f, w: r - 0.2 * (f + w),
+}
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_a_matching_discriminator_of_every_objective(name):
+    known = {"energy-based": EnergyBased, "boundary-equilibrium": lambda: BoundaryEquilibrium(cpu)}
+    objective = {**OBJECTIVES, **known}[name]()
+    if name == "boundary-equilibrium":
+        objective.k[...] = 0.4
+    values = 0.3, -0.2, 0.7
+    loss = objective.matching(*(tensor([[x]], dtype="float64") for x in values))
+    assert loss.item() == pytest.approx(MATCHING[name](*values), rel=1e-6)
+
+
+def test_classes_have_no_matching_discriminator():
+    with pytest.raises(ValueError, match=r"hinge with classes .* can't take wrong=….*D\(x, y\)"):
+        AuxiliaryClassifier(Hinge()).matching((tensor([1.0]), 0.0), (tensor([1.0]), 0.0), None)
+
+
 # --- Penalties -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,9 @@ from minigan.gan.adversarial import (
     GeneratorReport,
     detached,
     diagnose,
+    discriminator_loss,
     discriminator_step,
+    generator_loss,
     generator_step,
 )
 from minigan.gan.losses import (

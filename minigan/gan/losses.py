@@ -49,6 +49,14 @@ class Objective:
         """D's loss, given its outputs for real and for generated samples."""
         raise NotImplementedError
 
+    def matching(self, real: Tensor, fake: Tensor, wrong: Tensor) -> Tensor:
+        """D's loss if half of what counts as fake are real samples with foreign conditions.
+
+        ½ J(D) against G's samples + ½ J(D) against those: for minimax,
+        −E ln D(x, y) − ½ E ln(1 − D(G(z, y), y)) − ½ E ln(1 − D(x, y')) (Reed et al. 2016, alg. 1).
+        """
+        return 0.5 * (self.discriminator(real, fake) + self.discriminator(real, wrong))
+
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss, given D's outputs for generated samples, and for real ones if `relative`."""
         raise NotImplementedError
@@ -367,6 +375,13 @@ class AuxiliaryClassifier(Objective):
 
     def discriminator(self, real, fake):
         return self.source.discriminator(real[0], fake[0]) + self.weight * (real[1] + fake[1])
+
+    def matching(self, real, fake, wrong):
+        raise ValueError(
+            f"matching: the {self.name} objective can't take wrong=…: its D does not see the "
+            "label, and would learn to name the wrong class: show labels to a D(x, y) of the "
+            f"{self.source.name} objective instead"
+        )
 
     def generator(self, fake, real=None):
         source = self.source.generator(fake[0], None if real is None else real[0])

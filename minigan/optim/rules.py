@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from minigan.engine import Tensor
+from minigan.engine import Tensor, grad
 from minigan.nn import FlatParameters, Module
 from minigan.optim.checks import fraction, positive
 from minigan.optim.schedules import constant
@@ -69,6 +69,10 @@ class Optimizer:
     @lr.setter
     def lr(self, lr):
         self.schedule = constant(0.0) if lr == 0 else _schedule(lr)
+
+    def descend(self, loss: Tensor):
+        """One update along the gradient of `loss`, a scalar that every parameter has a part in."""
+        self.step(grad(loss, self.parameters))
 
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
