@@ -654,7 +654,28 @@ class Classifying(nn.Module):
         return self.source(features), self.classes(features)
 
 
+class Featured(Joined):
+    """D(x, y) with the features that it judges by."""
+
+    def forward(self, x, y):
+        features = F.tanh(self.net[:-1](F.concatenate([x, self.embedding(y)], 1)))
+        return self.net[-1](features), features
+
+
+class Informed(losses.WithFeatures):
+    """A game in which features of D are matched by G, and kept apart by D."""
+
+    relative = True
+
+    def discriminator(self, real, fake):
+        return super().discriminator(real, fake) + losses.pulling_away(fake[1])
+
+    def generator(self, fake, real=None):
+        return super().generator(fake, real) + losses.feature_matching(real[1], fake[1])
+
+
 GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OBJECTIVES}
+GAMES["features"] = lambda: Informed(losses.Hinge())
 MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
 GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
 
@@ -665,7 +686,8 @@ class Conditional:
     def __init__(self, device, game, terms, capture=False, matching=False):
         rng, noise = device.generator(0), [device.generator(k) for k in (1, 2)]
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
-        self.D = Classifying(rng) if game == "classes" else Joined([3, 6, 1], rng)
+        others = {"classes": Classifying, "features": lambda rng: Featured([3, 6, 1], rng)}
+        self.D = others.get(game, lambda rng: Joined([3, 6, 1], rng))(rng)
         host = cpu.generator(0)
         for p in [*self.G.parameters(), *self.D.parameters()]:
             p.data = device.asarray(host.normal(p.shape))

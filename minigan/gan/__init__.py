@@ -26,6 +26,7 @@ from minigan.gan.losses import (
     Objective,
     RelativisticAverage,
     Wasserstein,
+    WithFeatures,
     ZeroSum,
     binary_cross_entropy,
     cross_entropy,

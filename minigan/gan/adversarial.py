@@ -104,7 +104,7 @@ def discriminator_loss(
         loss = objective.discriminator(real_output, fake_output)
     else:
         loss = objective.matching(real_output, fake_output, wrong_output)
-    total = loss if penalty is None else loss + penalty(objective.critic(D), real, fake)
+    total = loss if penalty is None else loss + penalty(D, *map(objective.seen, (real, fake)))
     outputs = (detached(output) for output in (real_output, fake_output, wrong_output))
     return total, DiscriminatorReport(loss.detach(), objective, *outputs)
 
@@ -148,7 +148,7 @@ def generator_loss(
     with frozen(D):
         output = objective.judge(D, fake)
         loss = objective.generator(output, objective.judge(D, real) if objective.relative else None)
-        total = loss if penalty is None else loss + penalty(objective.critic(D), real, fake)
+        total = loss if penalty is None else loss + penalty(D, *map(objective.seen, (real, fake)))
     return total, GeneratorReport(loss.detach(), objective, detached(output))
 
 

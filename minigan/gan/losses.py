@@ -6,7 +6,9 @@ ln(1 − σ(l)) = −softplus(l) are exact for any l, where a logarithm of a rou
 Every loss is to be minimised.
 
 What D is shown, real or generated, is a tensor of samples, or a tuple of it and its conditions
-(labels, captions, the other picture of a pair), each a tensor with a row per sample: D(x, y).
+(labels, captions, the other picture of a pair), each a tensor with a row per sample: D(x, y). What
+D returns is its verdict; or a tuple that begins with it, whose rest, such as D's features, is for
+objectives that use it (`WithFeatures`): penalties look at the verdict alone.
 
 Each objective's text says what G minimises once D is optimal, and how it is known to fail. Below,
 p_d is the data's density and p_g that of G's samples.
@@ -22,7 +24,7 @@ from minigan.engine.tensors import check_labels
 
 
 def together(shown) -> tuple[Tensor, ...]:
-    """What D is shown as a tuple: the samples, then their conditions, if there are any."""
+    """What D is shown, or returns, as a tuple: samples or verdict, then what comes with them."""
     return tuple(shown) if isinstance(shown, (tuple, list)) else (shown,)
 
 
@@ -41,9 +43,9 @@ class Objective:
         """D's output for what it is shown, a tensor or a tuple."""
         return D(*together(shown))
 
-    def critic(self, D):
-        """What a penalty is to hold the slope of: a function of all that D is shown."""
-        return D
+    def seen(self, shown):
+        """What of it D itself is given, and so what a penalty is: all of it, as a rule."""
+        return shown
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss, given its outputs for real and for generated samples."""
@@ -348,7 +350,47 @@ def cross_entropy(logits: Tensor, labels) -> Tensor:
     return -mean(F.log_softmax(logits)[rows, labels])
 
 
-class AuxiliaryClassifier(Objective):
+class WithFeatures(Objective):
+    """A source's game on D's verdict, for a D that returns more: (verdict, …), in one pass.
+
+    By itself it plays the source's game. An objective that uses the rest, without asking D again,
+    is a sub-class. So D's features can be matched (see `feature_matching`) in the very pass that
+    judges:
+
+        class Matching(WithFeatures):
+            relative = True                                    G's side looks at real samples
+
+            def generator(self, fake, real=None):
+                return super().generator(fake, real) + feature_matching(real[1], fake[1])
+    """
+
+    def __init__(self, source: Objective):
+        self.source = source
+        self.name = f"{source.name} with features"
+        self.probabilistic = source.probabilistic
+        self.relative = source.relative or self.relative
+
+    def judge(self, D, shown):
+        """What D returns. TypeError for a verdict alone, whose rows would pass for features."""
+        output = super().judge(D, shown)
+        if isinstance(output, Tensor):
+            raise TypeError(
+                f"the {self.name} objective: D returned one tensor, expected a tuple that begins "
+                f"with its verdict; for the verdict alone take {self.source.name}"
+            )
+        return output
+
+    def discriminator(self, real, fake):
+        return self.source.discriminator(real[0], fake[0])
+
+    def generator(self, fake, real=None):
+        return self.source.generator(fake[0], None if real is None else real[0])
+
+    def score(self, output):
+        return self.source.score(output[0])
+
+
+class AuxiliaryClassifier(WithFeatures):
     """AC-GAN (Odena et al. 2017, eqs. 2 and 3): D also names the class, and G helps it to.
 
         J(D) = source's J(D) + CE(x) + CE(G(z, c)),      J(G) = source's J(G) + CE(G(z, c))
@@ -360,21 +402,20 @@ class AuxiliaryClassifier(Objective):
     """
 
     def __init__(self, source: Objective, *, weight=1.0):
-        self.source, self.weight = source, weight
-        self.name = f"{source.name} with classes"
-        self.probabilistic, self.relative = source.probabilistic, source.relative
+        super().__init__(source)
+        self.name, self.weight = f"{source.name} with classes", weight
 
     def judge(self, D, shown):
         """D's output for the source, and its cross-entropy in naming the classes."""
         samples, labels = shown
-        source, classes = D(samples)
+        source, classes = super().judge(D, samples)
         return source, cross_entropy(classes, labels)
 
-    def critic(self, D):
-        return lambda samples, labels: D(samples)[0]
+    def seen(self, shown):
+        return together(shown)[0]
 
     def discriminator(self, real, fake):
-        return self.source.discriminator(real[0], fake[0]) + self.weight * (real[1] + fake[1])
+        return super().discriminator(real, fake) + self.weight * (real[1] + fake[1])
 
     def matching(self, real, fake, wrong):
         raise ValueError(
@@ -384,8 +425,4 @@ class AuxiliaryClassifier(Objective):
         )
 
     def generator(self, fake, real=None):
-        source = self.source.generator(fake[0], None if real is None else real[0])
-        return source + self.weight * fake[1]
-
-    def score(self, output):
-        return self.source.score(output[0])
+        return super().generator(fake, real) + self.weight * fake[1]
