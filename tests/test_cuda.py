@@ -662,6 +662,18 @@ class Featured(Joined):
         return self.net[-1](features), features
 
 
+class Packed(Joined):
+    """D of two samples and their labels: packed when they are joined, and packed each by itself."""
+
+    def __init__(self, rng):
+        super().__init__([12, 6, 1], rng)
+        self.pack, self.flatten = nn.Pack(2), nn.Flatten()
+
+    def forward(self, x, y):
+        joined = self.pack(F.concatenate([x, self.embedding(y)], 1))
+        return self.net(F.concatenate([joined, self.flatten(self.embedding(self.pack(y)))], 1))
+
+
 class Informed(losses.WithFeatures):
     """A game in which features of D are matched by G, and kept apart by D."""
 
@@ -675,6 +687,7 @@ class Informed(losses.WithFeatures):
 
 
 GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OBJECTIVES}
+GAMES["packed"] = losses.NonSaturating
 GAMES["features"] = lambda: Informed(losses.Hinge())
 MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
 GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
@@ -686,7 +699,11 @@ class Conditional:
     def __init__(self, device, game, terms, capture=False, matching=False):
         rng, noise = device.generator(0), [device.generator(k) for k in (1, 2)]
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
-        others = {"classes": Classifying, "features": lambda rng: Featured([3, 6, 1], rng)}
+        others = {
+            "classes": Classifying,
+            "packed": Packed,
+            "features": lambda rng: Featured([3, 6, 1], rng),
+        }
         self.D = others.get(game, lambda rng: Joined([3, 6, 1], rng))(rng)
         host = cpu.generator(0)
         for p in [*self.G.parameters(), *self.D.parameters()]:
