@@ -5,6 +5,7 @@ step that leaks into the generator, a generator that descends through yesterday'
 And the theorem behind it all: with G fixed, D approaches p_data / (p_data + p_model).
 """
 
+import copy
 import math
 
 import numpy as np
@@ -31,7 +32,7 @@ from minigan.gan import (
     r1_penalty,
 )
 from minigan.models import mlp
-from minigan.optim import SGD, Adam
+from minigan.optim import EMA, SGD, Adam, Scheduled
 
 
 def bits(net):
@@ -198,7 +199,7 @@ def test_old_samples_are_an_error():
         generator_step(game.D, game.g_opt, NonSaturating(), fake)
 
 
-# --- Three terms, and four networks --------------------------------------------------------------
+# --- Three terms, four networks, and networks that grow ------------------------------------------
 
 
 class Judging(nn.Module):
@@ -307,6 +308,160 @@ def test_two_generators_and_two_discriminators_are_the_same_everywhere(cuda):
     for a, b, c in zip(*(game.parameters() for game in (here, there, captured)), strict=True):
         np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(c.numpy(), b.numpy(), rtol=1e-3, atol=1e-4)
+
+
+class Grown(nn.Module):
+    """Two levels of a network that grows: those `in_play` at each, and the fade to the second."""
+
+    def in_play(self, level):
+        return [p for part in self.levels[: level + 1] for p in part.parameters()]
+
+
+class GrownG(Grown):
+    """z (n, 2) -> images, 2×2 of one channel, and 4×4 at level 1."""
+
+    def __init__(self, rng):
+        body, small = nn.Linear(2, 8, rng=rng), nn.Conv2d(2, 1, 1, rng=rng)
+        finer, large = nn.Conv2d(2, 2, 3, padding=1, rng=rng), nn.Conv2d(2, 1, 1, rng=rng)
+        self.levels = [nn.Sequential(body, small), nn.Sequential(finer, large)]
+
+    def forward(self, z, level, fade):
+        (body, small), (finer, large) = self.levels
+        h = F.tanh(body(z).reshape(len(z), 2, 2, 2))
+        if level == 0:
+            return small(h)
+        old = F.upsample_nearest(small(h), 2)
+        return old + (large(F.tanh(finer(F.upsample_nearest(h, 2)))) - old) * fade
+
+
+class GrownD(Grown):
+    """The same backwards."""
+
+    def __init__(self, rng):
+        small, last = nn.Conv2d(1, 2, 1, rng=rng), nn.Linear(8, 1, rng=rng)
+        large, coarser = nn.Conv2d(1, 2, 1, rng=rng), nn.Conv2d(2, 2, 3, padding=1, rng=rng)
+        self.levels = [nn.Sequential(small, last), nn.Sequential(large, coarser)]
+
+    def forward(self, x, level, fade):
+        (small, last), (large, coarser) = self.levels
+        if level == 0:
+            h = small(x)
+        else:
+            old = small(F.avg_pool2d(x, 2))
+            new = F.avg_pool2d(coarser(F.tanh(large(x))), 2)
+            h = old + (new - old) * fade
+        return last(F.tanh(h).reshape(len(x), 8))
+
+
+class Growing:
+    """Progressive growing (Karras et al. 2018) on images of 4 × 4: level 0, then 1, faded in."""
+
+    FADE = 6
+
+    def __init__(self, device=cpu, capture=False, optimizer=lambda p: SGD(p, 0.1)):
+        rng, host = device.generator(0), cpu.generator(0)
+        self.G, self.D = GrownG(rng), GrownD(rng)
+        for p in (*self.G.parameters(), *self.D.parameters()):
+            p.data = device.asarray(host.normal(p.shape) * 0.5)
+        self.average = EMA(self.G, 0.9)
+        self.z = tensor(host.normal((6, 2)), device=device)
+        self.images = tensor(host.normal((6, 4, 4, 1)), device=device)
+        self.device, self.capture, self.make = device, capture, optimizer
+        self.penalty = r1_penalty(weight=0.1)
+        self.reach(0)
+
+    def reach(self, level):
+        """A new level has new optimisers, of what is in play, and its step is captured anew."""
+        self.level, self.fade = level, Scheduled(lambda t: min(1.0, t / self.FADE), self.device)
+        parts = self.G.in_play(level), self.D.in_play(level)
+        self.optimizers = [self.make(part) for part in parts]
+        self.step = self.device.capture(self._step) if self.capture else self._step
+
+    def parts(self):
+        return self.G, self.D, self.average, self.fade, *self.optimizers
+
+    def shown(self, images):
+        return images, self.level, self.fade.value
+
+    def _step(self):
+        self.fade.advance()
+        real = self.images if self.level else F.avg_pool2d(self.images, 2)
+        fake = self.shown(self.G(self.z, self.level, self.fade.value))
+        g_optimizer, d_optimizer = self.optimizers
+        discriminator_step(
+            *(self.D, d_optimizer, NonSaturating(), self.shown(real), fake), penalty=self.penalty
+        )
+        report = generator_step(self.D, g_optimizer, NonSaturating(), fake)
+        self.average.update()
+        return report.loss
+
+    def arrays(self):
+        nets = self.G, self.D, self.average.network
+        return [self.device.to_numpy(a) for net in nets for a in net.state().values()]
+
+
+def test_what_is_not_yet_in_play_rests_and_the_average_follows():
+    game = Growing(optimizer=lambda p: Adam(p, 0.01, betas=(0.5, 0.99)))
+    start, path = bits(game.G), []
+    for _ in range(4):
+        game.step()
+        path.append({key: array.copy() for key, array in game.G.state().items()})
+    resting = {key for key in start if key.startswith("levels.1")}
+    assert {key for key, value in bits(game.G).items() if value == start[key]} == resting
+    averaged = bits(game.average.network)
+    assert all(averaged[key] == start[key] for key in resting), "an average of what rests is it"
+
+    small = game.G(game.z, 0, 0.0).numpy()
+    twice = small.repeat(2, axis=1).repeat(2, axis=2)
+    game.reach(1)
+    np.testing.assert_allclose(game.G(game.z, 1, 0.0).numpy(), twice, rtol=1e-6)
+    for _ in range(8):
+        game.step()
+        path.append({key: array.copy() for key, array in game.G.state().items()})
+    assert not {key for key, value in bits(game.G).items() if value == start[key]}
+    assert game.fade.value == 1.0 and game.average.t == 12
+    for key, array in game.average.network.state().items():
+        expected = np.frombuffer(start[key], np.float32).reshape(array.shape)
+        for t, known in enumerate(path, 1):
+            b = min(0.9, (1 + t) / (10 + t))
+            expected = b * expected + (1 - b) * known[key]
+        np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-6)
+    images = game.average.network(game.z, game.level, game.fade.value)
+    assert images.shape == (6, 4, 4, 1)
+
+
+def test_a_growing_game_is_the_same_everywhere(cuda):
+    here, there, captured = Growing(), Growing(cuda), Growing(cuda, capture=True)
+    games = here, there, captured
+    for level in (0, 1):
+        for game in games:
+            game.reach(level)
+        for _ in range(9):
+            values = [game.step().item() for game in games]
+            assert values[1:] == pytest.approx([values[0]] * 2, rel=1e-3, abs=1e-4)
+        assert float(captured.fade.value) == here.fade.value == 1.0
+    for a, b, c in zip(*(game.arrays() for game in games), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(c, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_growing_game_goes_on_within_a_level():
+    whole, resumed = (Growing(optimizer=lambda p: Adam(p, 0.01)) for _ in range(2))
+    for level in (0, 1):
+        whole.reach(level)
+        for _ in range(3):
+            whole.step()
+    resumed.reach(1)
+    with pytest.raises(RuntimeError, match="Scheduled: call advance"):
+        resumed.fade.value  # noqa: B018
+    for mine, part in zip(resumed.parts(), whole.parts(), strict=True):
+        mine.load_state(copy.deepcopy(part.state()))
+    assert resumed.fade.value == whole.fade.value == 0.5
+    for game in (whole, resumed):
+        for _ in range(2):
+            game.step()
+    for mine, theirs in zip(resumed.arrays(), whole.arrays(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_loss_that_a_parameter_has_no_part_in_is_not_descended():

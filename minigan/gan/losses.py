@@ -5,10 +5,11 @@ energies of an autoencoding discriminator. Written on logits, ln σ(l) = −soft
 ln(1 − σ(l)) = −softplus(l) are exact for any l, where a logarithm of a rounded sigmoid would be −∞.
 Every loss is to be minimised.
 
-What D is shown, real or generated, is a tensor of samples, or a tuple of it and its conditions
-(labels, captions, the other picture of a pair), each a tensor with a row per sample: D(x, y). What
-D returns is its verdict; or a tuple that begins with it, whose rest, such as D's features, is for
-objectives that use it (`WithFeatures`): penalties look at the verdict alone.
+What D is shown, real or generated, is a tensor of samples, or a tuple of it and its conditions,
+D(x, y): tensors with a row per sample (labels, captions, the other picture of a pair), or numbers
+(the level and the fade of a network that grows). What D returns is its verdict; or a tuple that
+begins with it, whose rest, such as D's features, is for objectives that use it (`WithFeatures`):
+penalties look at the verdict alone.
 
 Each objective's text says what G minimises once D is optimal, and how it is known to fail. Below,
 p_d is the data's density and p_g that of G's samples.

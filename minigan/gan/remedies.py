@@ -103,7 +103,7 @@ class History:
             kept[...] = self.rng.backend.asarray(state[name], kept.dtype)
 
 
-class InstanceNoise:
+class InstanceNoise(optim.Scheduled):
     """Noise on what D sees, real and generated (Sønderby et al. 2017; Arjovsky and Bottou 2017).
 
         x + σ_t ε,      ε ~ N(0, 1) in every value
@@ -123,26 +123,8 @@ class InstanceNoise:
     """
 
     def __init__(self, schedule, *, rng: Generator):
-        self.schedule = schedule if callable(schedule) else optim.constant(schedule)
-        self.rng, self.t = rng, 0
-        self.live = rng.backend.live()
-
-    def advance(self):
-        """On to the next step's σ."""
-        self.rng.backend.host(self._advance)
-
-    def _advance(self):
-        self.t += 1
-        self.live.set(self.schedule(self.t))
+        super().__init__(schedule, rng.backend)
+        self.rng = rng
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.t == 0:
-            raise RuntimeError("InstanceNoise: call advance() at the start of each training step")
-        return x + Tensor(self.rng.normal(x.shape, dtype=x.dtype) * self.live[0])
-
-    def state(self) -> dict:
-        """The step count."""
-        return {"t": self.t}
-
-    def load_state(self, state: dict):
-        self.t = state["t"]
+        return x + Tensor(self.rng.normal(x.shape, dtype=x.dtype) * self.value)

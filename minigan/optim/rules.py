@@ -18,7 +18,8 @@ from minigan.optim.schedules import constant
 class Optimizer:
     """What all optimisers share: the parameters as one vector, the step count, the way of a step.
 
-    network: a Module, or a list of Parameters, which may stand in other sets too.
+    network: a Module, or a list of Parameters, which may stand in other sets too: of several
+             networks, or of the levels in play of one that grows, with a new optimiser for each.
     lr:      a number, or a schedule: a function of the step t = 1, 2, …, which are this optimiser's
              own: where D takes k steps for each of G's, its schedule has k times as many.
     """
