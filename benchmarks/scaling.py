@@ -13,7 +13,7 @@
   cycles where there are none.
 - Data: one epoch of batches for 1,000 to 60,000 images, bytes in, floats out. Exponent 1: a
   batch costs the same out of any number of images.
-- Metrics: each measure of `minigan.metrics` on two sets of 500 to 8,000 samples of 16 numbers.
+- Metrics: each measure of `minigan.evaluation` on two sets of 500 to 8,000 samples of 16 numbers.
   Exponent 2 where all pairs are looked at, 1 for modes and the Fréchet distance.
 
 Exponents are fitted over the upper part of each range, where fixed costs no longer show. Each

@@ -1,9 +1,9 @@
 """Pictures of a training run: densities with D(x), loss curves, sample grids, films.
 
 A GAN's losses say little about how well it is doing, so one looks. This is the only folder that
-imports matplotlib (and Pillow, for the files), and nothing that trains imports it. Everything here
-takes NumPy arrays and draws on figures of its own; pyplot and its global state are never touched,
-so a script or notebook that does use pyplot is left alone.
+imports matplotlib (and Pillow, for the files); only the session, which writes the pictures of a
+run, imports it. Everything here takes NumPy arrays and draws on figures of its own; pyplot and its
+global state are never touched, so a script or notebook that does use pyplot is left alone.
 
 In the order of reading: style, checks, files, grids, curves, density.
 """

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from minigan.plots.checks import check_finite, check_shape
-from minigan.plots.curves import _use_log_axis, draw_curve, legend_above, moving_average
+from minigan.plots.curves import use_log_axis, draw_curve, legend_above, moving_average
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
 
 
@@ -192,7 +192,7 @@ class DensityFigure:
 
     def _make_losses(self, panel, last_step, loss_limits, equilibrium):
         if loss_limits[0] > 0:
-            _use_log_axis(panel, decades=math.log10(loss_limits[1] / loss_limits[0]))
+            use_log_axis(panel, decades=math.log10(loss_limits[1] / loss_limits[0]))
         panel.set(xlim=(0, last_step), ylim=loss_limits, xlabel="training step", ylabel="loss")
         panel.grid(axis="y", color=GUIDE, alpha=0.3)
         nothing = np.zeros(0)

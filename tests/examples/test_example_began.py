@@ -11,7 +11,8 @@ from PIL import Image
 from running import complaint, module, run
 from safetensors.numpy import load_file
 
-from minigan import checkpoint, cli, cpu, data, models, optim, tensor
+from minigan import cli, cpu, data, models, optim, tensor
+from minigan.training import checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
 LAMBDA, GAMMA = 0.2, 0.8

@@ -13,18 +13,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import checks
 import numpy as np
 import pytest
 from checks import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigan import checkpoint, losses, nn, optim
+from minigan import losses, nn, optim
 from minigan.backend import cpu
 from minigan.engine import StaleGraphError, Tensor, grad, tensor
 from minigan.gan import Unrolling
 from minigan.nn import Parameter
 from minigan.optim import EMA, SGD, Adam, RMSprop
+from minigan.training import checkpoint
 
 
 def parameters(*arrays, dtype="float64"):
@@ -476,13 +478,19 @@ def test_a_copy_of_a_run_goes_on_as_the_run_does(optimiser, lr, copied):
 def test_a_run_goes_on_in_a_process_that_has_just_started():
     """As multiprocessing does it; there, serial numbers of nodes begin anew."""
     program = (
-        "import pickle, sys; sys.path.insert(0, sys.argv[1]); import test_optim;"
+        "import pickle, sys; sys.path[:0] = sys.argv[1:]; import test_optim;"
         "parts = test_optim.trained(pickle.load(sys.stdin.buffer), 3);"
         "print(parts[0].noise.rng.backend is test_optim.cpu, file=sys.stderr);"
         "sys.stdout.buffer.write(pickle.dumps(parts))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        [
+            sys.executable,
+            "-c",
+            program,
+            str(Path(__file__).parent),
+            str(Path(checks.__file__).parent),
+        ],
         input=pickle.dumps(run()),
         capture_output=True,
         check=True,

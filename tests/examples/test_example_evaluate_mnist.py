@@ -13,8 +13,9 @@ from PIL import Image
 from running import command, complaint, module, run
 from scipy.cluster.vq import kmeans2
 
-from minigan import Tensor, checkpoint, cli, cpu, data, models, optim
-from minigan.checkpoint import CheckpointError
+from minigan import Tensor, cli, cpu, data, models, optim
+from minigan.training import checkpoint
+from minigan.training.checkpoint import CheckpointError
 
 SCRIPT = "evaluate_mnist.py"
 TEST = "test images"

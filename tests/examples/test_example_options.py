@@ -19,7 +19,8 @@ from PIL import Image
 from running import EXAMPLES, module
 from safetensors.numpy import load_file
 
-from minigan import checkpoint, cli, data, optim, plots
+from minigan import cli, data, optim, plots
+from minigan.training import checkpoint
 
 # The run that a row changes by one option. IMAGES, OTHER, SAMPLES and BEGAN become paths.
 SMALL = {

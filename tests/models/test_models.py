@@ -13,7 +13,6 @@ from checks import check_gradients, fill
 from minigan import nn
 from minigan.backend import cpu
 from minigan.engine import grad, tensor
-from minigan.evaluation import on_line
 from minigan.gan import EnergyBased, NonSaturating, cross_entropy
 from minigan.models import (
     GENERATORS,
@@ -316,10 +315,3 @@ def test_began_networks_learn_everywhere(batch_norm):
         for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
             assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
             assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.node.name
-
-
-def test_on_line_is_the_network_point_by_point():
-    G = mlp([1, 4, 1], rng=cpu.generator(0))
-    values = on_line(G, [-1.0, 0.5, 2.0], cpu)
-    one_by_one = [G(tensor([[x]])).item() for x in (-1.0, 0.5, 2.0)]
-    assert values.dtype == np.float64 and values.tolist() == pytest.approx(one_by_one, rel=1e-6)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 HEADER = Path(__file__).with_name("cuda_shim.h")
-SOURCE = Path(__file__).parents[1] / "minigan" / "backend" / "kernels.cu"
+SOURCE = Path(__file__).parents[2] / "minigan" / "backend" / "kernels.cu"
 
 # Products are not fused into sums: that would round differently with each compiler.
 FLAGS = [

@@ -22,7 +22,6 @@ from minigan.gan import (
     Minimax,
     NonSaturating,
     Wasserstein,
-    diagnose,
     discriminator_loss,
     discriminator_step,
     feature_matching,
@@ -608,31 +607,3 @@ def test_steps_leave_no_graph_behind():
     tensors = [x for x in (*d, d.real, d.fake, *g, g.fake) if isinstance(x, Tensor)]
     assert len(tensors) == 8
     assert all(x.node is None for x in tensors)
-
-
-# --- When it goes wrong --------------------------------------------------------------------------
-
-
-def test_diagnosis_of_a_collapse():
-    for scores in (None, (0.5, 0.5), (1.0, 0.0)):
-        assert "mode collapse" in diagnose(0.0, scores)
-        assert "mode collapse" in diagnose(0.0199, scores)
-        assert "mode collapse" not in (diagnose(0.02, scores) or "")
-
-
-def test_diagnosis_of_a_discriminator_that_has_won():
-    message = diagnose(0.3, (0.9876, 0.0123))
-    assert "D has won" in message
-    assert "0.988" in message
-    assert "0.012" in message
-
-
-@pytest.mark.parametrize("scores", [None, (0.5, 0.5), (0.98, 0.01), (0.99, 0.02), (0.01, 0.99)])
-def test_no_diagnosis_where_all_is_well(scores):
-    assert diagnose(0.3, scores) is None
-
-
-def test_diagnoses_are_one_line():
-    for message in (diagnose(0.0), diagnose(1.0, (1.0, 0.0))):
-        assert "\n" not in message
-        assert message.endswith(".")

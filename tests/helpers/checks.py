@@ -100,6 +100,11 @@ def pull_back(ys, vs, xs, create_graph=False):
 # --- Values and dtypes ---------------------------------------------------------------------------
 
 
+def close(ours, theirs, atol=2e-5):
+    """Asserts that two arrays agree, relatively to the largest value."""
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * (1 + np.abs(theirs).max()))
+
+
 def check_values(f, reference, *arrays, rtol=1e-10, atol=1e-12):
     """Asserts that f of tensors is `reference` of the float64 arrays: values, shape and dtype."""
     actual = f(*map(tensor, arrays))

@@ -18,7 +18,7 @@ import pytest
 from checks import gpu_is_there
 from PIL import Image
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TORCH = importlib.util.find_spec("torch") is not None
 
 

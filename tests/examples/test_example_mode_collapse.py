@@ -11,7 +11,7 @@ from running import complaint, module, run
 from safetensors.numpy import load_file
 
 from minigan import Tensor, cpu, losses, no_grad
-from minigan.checkpoint import CheckpointError
+from minigan.training.checkpoint import CheckpointError
 
 SCRIPT = "mode_collapse.py"
 CHECKPOINT = "checkpoint.safetensors"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 # Every example by its name, as in "dcgan_mnist", whichever chapter it stands in.
-EXAMPLES = {path.stem: path for path in (Path(__file__).parents[1] / "examples").rglob("*.py")}
+EXAMPLES = {path.stem: path for path in (Path(__file__).parents[2] / "examples").rglob("*.py")}
 
 
 def module(name):

@@ -12,8 +12,9 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from minigan import checkpoint, cpu, models, optim
+from minigan import cpu, models, optim
 from minigan import functional as F
+from minigan.training import checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
 

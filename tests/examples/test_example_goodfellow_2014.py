@@ -14,10 +14,11 @@ from running import command, complaint, module, run
 from safetensors.numpy import load_file
 from scipy.special import logsumexp
 
-from minigan import Tensor, checkpoint, no_grad, optim
+from minigan import Tensor, no_grad, optim
 from minigan.backend import cpu
 from minigan.data import drawn_digits
 from minigan.models import GENERATORS
+from minigan.training import checkpoint
 
 SCRIPT = "goodfellow_2014.py"
 CHECKPOINT = "checkpoint.safetensors"

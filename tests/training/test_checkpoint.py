@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigan.checkpoint import CheckpointError, load, peek, save
 from minigan.system import write
+from minigan.training.checkpoint import CheckpointError, load, peek, save
 
 
 class Part:
@@ -472,7 +472,7 @@ def test_an_array_of_a_dtype_numpy_lacks(tmp_path):
 SAVER = """
     import itertools, sys
     import numpy as np
-    from minigan.checkpoint import save
+    from minigan.training.checkpoint import save
 
     class Part:
         def state(self):

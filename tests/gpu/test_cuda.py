@@ -18,7 +18,6 @@ from running import module
 
 from minigan import (
     Tensor,
-    checkpoint,
     cpu,
     data,
     discriminator_step,
@@ -45,6 +44,7 @@ from minigan.engine.functional import (
     sqrt,
 )
 from minigan.gan import penalties
+from minigan.training import checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 

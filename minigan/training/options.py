@@ -1,0 +1,282 @@
+"""The options of the examples: those that several have, each once, and how a run goes on with them.
+
+    p = options.parser("A GAN on digits.", steps=1200, out="runs/gan", resumable=True)
+    options.images(p, batch=64, latent=64, every=100)
+    args = options.parse(p, argv)
+
+A user's mistake ends in one line and exit status 2, and a resumed run takes its options from its
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import re
+from pathlib import Path
+
+from minigan import data
+from minigan.backend import Backend, cpu, get_backend
+from minigan.training import checkpoint
+from minigan.training.checkpoint import CheckpointError
+
+# A resumed run may go on for longer, elsewhere, with other rates, or find its data elsewhere; the
+# rest of its options made it what it is.
+_FREE_ON_RESUME = (
+    *("steps", "epochs", "out", "resume", "data"),
+    *("device", "precision", "lr", "lr_g", "lr_d"),
+)
+
+
+class OptionError(ValueError):
+    """Options that are each possible but do not go together, or do not fit the data."""
+
+
+@contextlib.contextmanager
+def building():
+    """`with building():` around what is built from the options: its ValueErrors are the user's."""
+    try:
+        yield
+    except ValueError as error:
+        if is_too_big(error):
+            raise  # `run` says it better
+        raise OptionError(str(error)) from error
+
+
+def is_too_big(error) -> bool:
+    """Whether an array was wanted that no memory holds. Of the largest, only the words say so."""
+    words = "array is too big|Maximum allowed|too large to convert|greater than maximum"
+    return isinstance(error, MemoryError) or re.search(words, str(error)) is not None
+
+
+# --- The types of arguments ----------------------------------------------------------------------
+
+
+def whole(low):
+    """An argument type: an integer that is at least `low`."""
+    return _number(int, lambda n: n >= low, f"an integer >= {low}")
+
+
+def above(low):
+    """An argument type: a finite number greater than `low`."""
+    return _number(float, lambda x: low < x < math.inf, f"a number > {low}")
+
+
+def finite():
+    """An argument type: a number that is not infinite or NaN."""
+    return _number(float, math.isfinite, "a finite number")
+
+
+def _number(kind, fits, wanted):
+    def convert(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected {wanted}")
+        return value
+
+    return convert
+
+
+# --- The parser ----------------------------------------------------------------------------------
+
+
+def parser(
+    description, *, out, steps=None, epochs=False, resumable=False, quick=None
+) -> argparse.ArgumentParser:
+    """A parser with the options that every example has; `steps` and `out` are their defaults.
+
+    steps: None for an example that trains nothing: it has --out alone.
+    epochs: also offer --epochs. resumable: also offer --resume.
+    quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
+    as a default makes something of the option's value: {"steps": lambda n: max(1, n // 8)}.
+    """
+    p = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    p.quick = quick or {}
+    p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
+    if steps is None:
+        return p
+    p.add_argument("--device", default="cpu", help="cpu, or cuda: one NVIDIA GPU, with CuPy")
+    p.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "tf32"),
+        help="of matrix products; tf32 rounds their inputs to 10 bits and is faster (cuda only)",
+    )
+    p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
+    if epochs:
+        length.add_argument("--epochs", type=whole(1), help="passes over the data, not --steps")
+    if quick:
+        p.add_argument("--quick", action="store_true", help="a short and small run, for a look")
+    if resumable:
+        p.add_argument(
+            "--resume",
+            nargs="?",
+            type=Path,
+            const=Path(),
+            metavar="CHECKPOINT",
+            help=f"go on from this file or folder; by default from {checkpoint.NAME} under --out; "
+            "with more steps, what falls over a run goes on as in a run of that length",
+        )
+    return p
+
+
+# What several examples ask for: the type, and what it is.
+SHARED = {
+    "batch": (whole(2), "samples in a batch"),
+    "width": (whole(1), "channels next to the image"),
+    "hidden": (whole(0), "fully connected units; 0: none"),
+    "latent": (whole(1), "dimensions of the noise z"),
+    "lr": (above(0), "learning rate of G and of D"),
+    "lr_g": (above(0), "G's learning rate"),
+    "lr_d": (above(0), "D's learning rate"),
+    "critic_steps": (whole(1), "of D per step of G"),
+    "samples": (whole(1), "images in the sample grids"),
+    "every": (whole(1), "steps between sample grids"),
+}
+
+
+def shared(p: argparse.ArgumentParser, **defaults):
+    """Adds some of the options in SHARED, each with its default: shared(p, batch=64, lr=1e-3)."""
+    for name, default in defaults.items():
+        kind, words = SHARED[name]
+        p.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=words)
+
+
+def images(p: argparse.ArgumentParser, *, split=False, **defaults):
+    """Adds --data and, unless the images must have a test split, --size; and some of SHARED."""
+    folder = "the folder of one" if split else "a folder"
+    p.add_argument(
+        "--data", help=f"mnist, fashion-mnist, digits (drawn), or {folder}; by default MNIST"
+    )
+    if not split:
+        p.add_argument("--size", type=whole(8), default=28, help="pixels, for a folder of images")
+    shared(p, **defaults)
+
+
+# --- What was asked for --------------------------------------------------------------------------
+
+
+def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
+    """The options; of a resumed run, those of its checkpoint where none are given.
+
+    `args.resume` is then the checkpoint's path, and `args.out` its folder unless given; in a run
+    from the start, `args.resume` is None. CheckpointError if an option contradicts the
+    checkpoint, unless it is one of _FREE_ON_RESUME.
+    """
+    args = p.parse_args(argv)
+    if getattr(args, "resume", None) is not None:
+        return _resumed(p, args, argv)
+    if getattr(args, "quick", False):
+        p.set_defaults(**{key: value for key, value in p.quick.items() if not callable(value)})
+        args = p.parse_args(argv)
+        for key, change in p.quick.items():
+            if callable(change):
+                setattr(args, key, change(getattr(args, key)))
+    return args
+
+
+def _resumed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
+    path = args.out / checkpoint.NAME if args.resume == Path() else args.resume
+    path = checkpoint.within(path)
+    options = checkpoint.peek(path).get("options", {})
+    given = _given(p, argv)
+    for key, value in given.items():
+        if key not in _FREE_ON_RESUME and key in options and value != options[key]:
+            made, asked = _in_words(key, options[key]), _in_words(key, value)
+            raise CheckpointError(
+                f"{path} was made {made}, which a run {asked} does not continue: "
+                "leave the option out, or start a new run without --resume"
+            )
+    folder = options.get("data") or ""
+    if "data" not in given and os.path.isabs(folder) and not os.path.isdir(folder):
+        raise CheckpointError(
+            f"{path} was trained on images in {folder}, and there is no such folder any more: name "
+            "the one they are in now by --data"
+        )
+    if "steps" in given:
+        options.pop("epochs", None)
+    given |= {"out": given.get("out", path.parent), "resume": path}
+    return argparse.Namespace(**vars(args) | options | given)
+
+
+def _in_words(key, value) -> str:
+    """An option as somebody has given it or, if it is off, has not."""
+    option = "--" + key.replace("_", "-")
+    if value is None or value is False:
+        return f"without {option}"
+    return f"with {option}" if value is True else f"with {option} {value}"
+
+
+def _given(p: argparse.ArgumentParser, argv) -> dict:
+    """The options that stand on the command line, without the defaults of the others."""
+    defaults = vars(p.parse_args([]))
+    unset = object()
+    p.set_defaults(**dict.fromkeys(defaults, unset))
+    given = {key: value for key, value in vars(p.parse_args(argv)).items() if value is not unset}
+    p.set_defaults(**defaults)
+    return given
+
+
+def saved(args: argparse.Namespace) -> dict:
+    """The options as JSON values, to be put into a checkpoint for `parse`."""
+    return {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in vars(args).items()
+        if key not in ("out", "resume")
+    }
+
+
+def device(args: argparse.Namespace) -> Backend:
+    """The device that was asked for, with its precision. DeviceError or OptionError if it can't."""
+    backend = get_backend(args.device)
+    if args.precision != "float32" and backend is cpu:
+        raise OptionError(f"--precision {args.precision}: only --device cuda has it")
+    backend.precision = args.precision
+    return backend
+
+
+def length(args: argparse.Namespace, batches=None, moves=1) -> int:
+    """The steps of the whole run: --epochs passes over the batches, `moves` a step, or --steps."""
+    epochs = getattr(args, "epochs", None)
+    return max(1, epochs * len(batches) // moves) if epochs else args.steps
+
+
+# --- The data that --data means ------------------------------------------------------------------
+
+
+def dataset(args: argparse.Namespace, *, few=2000) -> data.Dataset:
+    """The images to train on; a notice is printed if there is one.
+
+    few: how many drawn digits --quick without --data means.
+    """
+    if getattr(args, "quick", False) and args.data is None:
+        return data.drawn_digits(few, 0)
+    found, notice = data.choose(args.data, size=args.size)
+    if notice:
+        print(notice)
+    return found
+
+
+def train_and_test(args: argparse.Namespace, *, few=(6000, 1000)) -> tuple:
+    """The training images and the test images, of one and the same set; otherwise as `dataset`.
+
+    DataError if --data has no test split.
+    """
+    if getattr(args, "quick", False) and args.data is None:
+        return data.drawn_digits(few[0], 0), data.drawn_digits(few[1], 1)
+    test, notice = data.choose(args.data, split="test")
+    train, other = data.choose("digits" if notice else args.data)
+    if other:  # there are test images, but none to train on
+        test, notice = data.choose("digits", split="test")[0], other
+    if notice:
+        print(notice)
+    return train, test

@@ -1,0 +1,156 @@
+"""What to look at while a run goes on, what goes wrong, and how to say it.
+
+A watch looks every so many steps: it shows the latest numbers behind the bar, says in words what
+has begun to go wrong, and notices when all is lost. What it shows and what counts as trouble are
+functions of the record's recent means, by column, so that an example may have its own:
+
+    Watch(record, show=lambda now: f"energy {now['energy']:.3f}", troubles={too_cold: None})
+
+For GANs on images they are there; see `Watch.of_images`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+from minigan.backend import cpu
+from minigan.data import Dataset, to_unit
+from minigan.engine import Tensor
+from minigan.engine.functional import sqrt
+from minigan.engine.operations import var
+from minigan.training.record import Record
+
+GAME = ("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")  # columns of a record
+
+LOST = (
+    "NaN or infinity: the weights are lost. Resume the last checkpoint, or start again, with lower "
+    "learning rates."
+)
+# Of the diversity of real images. The samples of a fresh G are alike too, for as many steps as a
+# slow game takes to begin. After 500 steps DCGAN, WGAN and the GAN of 2014 are at 0.24 and more;
+# the G of examples/began.py that repeats one image is at 0.1.
+COLLAPSED, FRESH = 0.2, 500
+
+
+def spread(samples: Tensor) -> Tensor:
+    """√ Σ of the variances over the batch (n, …): a scalar, in units of the samples.
+
+    By E ‖x − y‖² = 2 Σ Var xᵢ it is 1/√2 of the distance (root mean square) between two samples.
+    """
+    return sqrt(var(samples.detach(), 0).sum())
+
+
+def game(now: dict) -> str:
+    """The columns of GAME in a line."""
+    return (
+        f"loss D {now['loss_d']:.2f} G {now['loss_g']:.2f}, D(x) {now['d_real']:.2f}, "
+        f"D(G(z)) {now['d_fake_before']:.2f} -> {now['d_fake_after']:.2f}"
+    )
+
+
+def collapse(now: dict) -> str | None:
+    """What to say of a G whose samples are much closer to each other than real ones are."""
+    if now["diversity"] < COLLAPSED:
+        return (
+            "G's samples hardly differ from each other (mode collapse): G has found one sample "
+            "that D accepts. Try another seed, a lower rate for G, or another loss."
+        )
+    return None
+
+
+def no_contest(now: dict) -> str | None:
+    """What to say of a D that is sure of every sample; for scores that are probabilities."""
+    real, fake = now["d_real"], now["d_fake_before"]
+    if real > 0.98 and fake < 0.02:
+        return (
+            f"D has won: real samples get {real:.3f} from it and generated ones {fake:.3f}, so it "
+            "tells G little about how to improve. Try a lower rate for D, a higher one for G, or "
+            "another loss."
+        )
+    return None
+
+
+class Watch:
+    """Looks at a run every so many steps; between two looks nothing waits for the device.
+
+    show      a function of the recent means, {column: number}, to a line; None: nothing is shown
+    troubles  functions of such means to what is wrong, in one line, or None. Each has another as
+              its value, whose line is said when the trouble is over, and then it may be said
+              again; with None it is said once
+    every     steps between two looks
+    recent    steps behind the numbers that are shown
+    calm      steps behind those that troubles are judged by
+    early     steps in which only lost weights count as trouble
+    batch     samples in a step, to show how many a second there are
+    real      the spread of real samples. If given, a training step returns G's last batch, and
+              the means have "diversity", the spread of this batch as a share of it
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        show=None,
+        troubles: dict | None = None,
+        every=20,
+        recent=20,
+        calm=100,
+        early=FRESH,
+        batch: int | None = None,
+        real: float | None = None,
+    ):
+        self.record, self.show, self.troubles = record, show, troubles or {}
+        self.every, self.recent, self.calm, self.early = every, recent, calm, early
+        self.batch, self.real = batch, real
+        self._looked = time.perf_counter(), len(record)
+        self._said = set()
+
+    @classmethod
+    def of_images(cls, record, objective, dataset: Dataset, batch, *, low=-1.0, **options):
+        """The watch of a game whose record has the columns of GAME, on images.
+
+        low: the darkest pixel of what a step returns, the brightest being 1.
+        """
+        seen = Tensor(cpu.asarray(to_unit(dataset.images[:1000])))
+        troubles = {collapse: None} | ({no_contest: None} if objective.probabilistic else {})
+        real = spread(seen).item() * (1 - low) / 2
+        return cls(record, show=game, troubles=troubles, batch=batch, real=real, **options)
+
+    def look(self, step, samples: Tensor | None, progress) -> bool:
+        """Shows and says on `progress` what there is to be; False if all is lost.
+
+        samples: what the step has returned.
+        """
+        now, calm = self.record.latest(self.recent), self.record.latest(self.calm)
+        if self.real:
+            now["diversity"] = calm["diversity"] = spread(samples).item() / self.real
+        if self.show:
+            progress.show(self.show(now) + self._speed())
+        if not all(map(math.isfinite, now.values())):
+            progress.say(f"step {step:,}: {LOST}")
+            return False
+        if len(self.record) >= self.early:
+            for trouble, over in self.troubles.items():
+                words = self._news(trouble, over, calm)
+                if words:
+                    progress.say(f"step {step:,}: {words}")
+        return True
+
+    def _news(self, trouble, over, now) -> str | None:
+        """What to say of one kind of trouble: that it has begun, that it is over, or nothing."""
+        words = trouble(now)
+        if words and trouble not in self._said:
+            self._said.add(trouble)
+            return words
+        if not words and over and trouble in self._said:
+            self._said.remove(trouble)
+            return over(now)
+        return None
+
+    def _speed(self) -> str:
+        (then, before), self._looked = self._looked, (time.perf_counter(), len(self.record))
+        if not self.batch:
+            return ""
+        samples = (self._looked[1] - before) * self.batch
+        return f", {samples / max(self._looked[0] - then, 1e-9):,.0f} img/s"

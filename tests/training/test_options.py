@@ -1,0 +1,111 @@
+"""Options that examples share: --quick, the length of a run, and the data that are meant."""
+
+from argparse import Namespace
+
+import numpy as np
+import pytest
+
+from minigan import data
+from minigan.training import CheckpointError, checkpoint, options
+
+QUICK = {"steps": 6, "batch": 32, "lr": 2e-3}
+
+
+def parse(*argv, quick=QUICK):
+    p = options.parser("", out="nowhere", steps=100, resumable=True, quick=quick)
+    options.images(p, batch=64, every=10)
+    options.shared(p, lr=1e-3)
+    return options.parse(p, [str(a) for a in argv])
+
+
+def test_quick_sets_other_defaults_and_what_is_given_stays():
+    assert (parse().steps, parse().batch, parse().quick) == (100, 64, False)
+    args = parse("--quick", "--batch", 8)
+    assert (args.steps, args.batch, args.lr, args.every) == (6, 8, 2e-3, 10)
+
+
+def test_quick_may_take_a_share_of_what_is_given():
+    eighth = {"steps": lambda steps: max(1, steps // 8)}
+    assert parse("--quick", quick=eighth).steps == 12
+    assert parse("--quick", "--steps", 16, quick=eighth).steps == 2
+    assert parse("--quick", "--steps", 3, quick=eighth).steps == 1
+    assert parse("--steps", 16, quick=eighth).steps == 16
+
+
+@pytest.mark.parametrize("quick", [QUICK, {"steps": lambda steps: steps // 8, "batch": 32}])
+def test_a_quick_run_goes_on_as_it_was(quick, tmp_path):
+    """Nothing is divided twice, and --quick does not turn up where there was none."""
+    args = parse("--quick", quick=quick)
+    path = tmp_path / checkpoint.NAME
+    checkpoint.save(path, {}, options=options.saved(args))
+    for words in ([], ["--quick"]):
+        again = parse("--resume", path, *words, quick=quick)
+        assert (again.steps, again.batch, again.quick) == (args.steps, 32, True)
+    assert parse("--resume", path, "--steps", 80, quick=quick).steps == 80
+    checkpoint.save(path, {}, options=options.saved(parse(quick=quick)))
+    with pytest.raises(CheckpointError, match="made without --quick, which a run with --quick"):
+        parse("--resume", path, "--quick", quick=quick)
+
+
+def test_without_quick_there_is_no_such_option(capsys):
+    with pytest.raises(SystemExit):
+        parse("--quick", quick=None)
+    assert "unrecognized arguments: --quick" in capsys.readouterr().err
+
+
+def test_the_length_of_a_run():
+    batches = range(10)
+    assert options.length(Namespace(steps=7)) == 7
+    assert options.length(Namespace(steps=7, epochs=None), batches) == 7
+    assert options.length(Namespace(steps=7, epochs=3), batches) == 30
+    assert options.length(Namespace(steps=7, epochs=3), batches, moves=5) == 6
+    assert options.length(Namespace(steps=7, epochs=1), batches, moves=99) == 1
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What data were asked for; those of any split are out of reach that the list holds."""
+    asked, unreachable = [], []
+
+    def choose(name=None, split="train", size=28):
+        asked.append((name, split, size))
+        if name is None and split in unreachable:
+            return pixels("digits", split), "MNIST could not be reached"
+        return pixels(name or "MNIST", split), None
+
+    monkeypatch.setattr(data, "choose", choose)
+    monkeypatch.setattr(data, "drawn_digits", lambda n, seed: pixels(f"{n} drawn", seed))
+    return asked, unreachable
+
+
+def pixels(name, split):
+    return data.Dataset(f"{name} {split}", np.zeros((1, 2, 2, 1), np.uint8))
+
+
+def test_quick_without_data_means_few_drawn_digits(asked):
+    quick, named = (Namespace(quick=True, data=d, size=9) for d in (None, "mnist"))
+    assert options.dataset(quick).name == "2000 drawn 0" and not asked[0]
+    assert options.dataset(named).name == "mnist train" and asked[0] == [("mnist", "train", 9)]
+    assert options.dataset(Namespace(data=None, size=28)).name == "MNIST train"
+    sets = options.train_and_test(quick), options.train_and_test(quick, few=(3, 2))
+    assert [[s.name for s in pair] for pair in sets] == [
+        ["6000 drawn 0", "1000 drawn 1"],
+        ["3 drawn 0", "2 drawn 1"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("out_of_reach", "found"),
+    [([], "MNIST"), (["test"], "digits"), (["train"], "digits"), (["train", "test"], "digits")],
+)
+def test_both_splits_are_of_one_set(out_of_reach, found, asked, capsys):
+    asked[1].extend(out_of_reach)
+    sets = options.train_and_test(Namespace(data=None))
+    assert [s.name for s in sets] == [f"{found} train", f"{found} test"]
+    assert ("could not be reached" in capsys.readouterr().out) == bool(out_of_reach)
+
+
+def test_a_notice_is_printed(asked, capsys):
+    asked[1].append("train")
+    assert options.dataset(Namespace(data=None, size=28)).name == "digits train"
+    assert capsys.readouterr().out == "MNIST could not be reached\n"
