@@ -43,7 +43,7 @@ from minigan.engine.functional import (
     softmax,
     sqrt,
 )
-from minigan.gan import penalties
+from minigan.gan import AuxiliaryClassifier, WithFeatures, penalties
 from minigan.training import checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
@@ -674,7 +674,7 @@ class Packed(Joined):
         return self.net(F.concatenate([joined, self.flatten(self.embedding(self.pack(y)))], 1))
 
 
-class Informed(losses.WithFeatures):
+class Informed(WithFeatures):
     """A game in which features of D are matched by G, and kept apart by D."""
 
     relative = True
@@ -690,7 +690,7 @@ GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OB
 GAMES["packed"] = losses.NonSaturating
 GAMES["features"] = lambda: Informed(losses.Hinge())
 MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
-GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
+GAMES["classes"] = lambda: AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
 
 
 class Conditional:
