@@ -160,7 +160,7 @@ def test_groups_of_one_class(counts, size, group):
     batches = Batches((data, np.arange(len(data))), size, seed=1, group=group)
     whole = sum(n // group for n in counts) * group
     assert len(batches) == whole // size
-    together, dropped = {}, set()
+    together, dropped, begun = {}, set(), set()
     for epoch in range(60):
         steps = range(epoch * len(batches), (epoch + 1) * len(batches))
         drawn = np.concatenate([batches.at(step)[1] for step in steps])
@@ -171,6 +171,8 @@ def test_groups_of_one_class(counts, size, group):
             for n in members:
                 together.setdefault(n, set()).update(members)
         dropped |= set(range(len(data))) - set(drawn.tolist())
+        begun.add(int(data.labels[drawn[0]]))
+    assert begun == {k for k, n in enumerate(counts) if n >= group}, "classes come in any order"
     several = [n for n in range(len(data)) if counts[data.labels[n]] > group]
     assert set(together) == {n for n in range(len(data)) if counts[data.labels[n]] >= group}
     assert all(len(together[n]) > group for n in several), "the groups are formed anew"
