@@ -938,8 +938,15 @@ EXAMPLES = {
     "dcgan_mnist": [*IMAGES, "--steps", "8", "--samples", "4", "--width", "4", "--hidden", "8"],
     "optimal_discriminator": ["--steps", "20", "--batch", "16"],
     "wgan": ["--steps", "20"],
-    "wgan on images": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"],
-    "wgan, clipped": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"],
+    "dcgan_mnist, wasserstein": [
+        *(*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"),
+        *("--loss", "wasserstein", "--critic-steps", "5"),
+    ],
+    "dcgan_mnist, clipped": [
+        *(*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"),
+        *("--loss", "wasserstein", "--critic-steps", "5"),
+    ],
+    "saturation": ["--steps", "20", "--head-start", "10", "--batch", "16"],
     "mode_collapse": ["--steps", "8", "--frames", "2", "--width", "8", "--batch", "16"],
     "mode_collapse, remedies": [
         *("--steps", "8", "--frames", "2", "--width", "8", "--batch", "16", "--unroll", "2"),
@@ -960,7 +967,7 @@ EXAMPLES = {
         "100",
     ],
 }
-RESUMED = ("dcgan_mnist", "wgan on images", "mode_collapse", "began", "goodfellow_2014")
+RESUMED = ("dcgan_mnist", "dcgan_mnist, wasserstein", "mode_collapse", "began", "goodfellow_2014")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
