@@ -30,7 +30,6 @@ from minigan import (
 from minigan import functional as F
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
-from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
 from minigan.engine import ShapeError, grad, no_grad, tensor
 from minigan.engine.functional import (
@@ -44,7 +43,7 @@ from minigan.engine.functional import (
     sqrt,
 )
 from minigan.gan import penalties
-from minigan.training import checkpoint
+from minigan.training import Record, checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
