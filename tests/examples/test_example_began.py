@@ -11,8 +11,10 @@ from PIL import Image
 from running import complaint, module, run
 from safetensors.numpy import load_file
 
-from minigan import cli, cpu, data, models, optim, tensor
-from minigan.training import checkpoint
+from minigan import cpu, data, models, optim, tensor
+from minigan.evaluation import diversity
+from minigan.training import CheckpointError, Progress, Record, Watch, checkpoint
+from minigan.training import run as as_a_program
 
 CHECKPOINT = "checkpoint.safetensors"
 LAMBDA, GAMMA = 0.2, 0.8
@@ -100,7 +102,7 @@ def test_one_seed_gives_one_run(train, whole, tmp_path):
 def test_an_interrupted_run_goes_on_bit_for_bit(
     example, train, whole, tmp_path, monkeypatch, capsys
 ):
-    advance, steps = cli.Progress.advance, itertools.count(1)
+    advance, steps = Progress.advance, itertools.count(1)
 
     def pressed(progress):
         advance(progress)
@@ -108,7 +110,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli.Progress, "advance", pressed)
+        patch.setattr(Progress, "advance", pressed)
         assert train(*STEPS, "--out", tmp_path) == 130
     assert "go on with --resume" in capsys.readouterr().out
     told = columns(tmp_path)
@@ -145,7 +147,7 @@ def test_every_option_of_the_networks_reaches_them(train, whole, tmp_path):
 
 
 def test_a_run_that_loses_its_weights_says_so(example, train, tmp_path, capsys):
-    with np.errstate(all="ignore"):  # as cli.run has it
+    with np.errstate(all="ignore"):  # as a program has it
         assert train(*SMALL, "--lr", 1e30, "--steps", 100, "--out", tmp_path) == 1
     assert "NaN or infinity: the weights are lost" in capsys.readouterr().err
     assert not (tmp_path / "began.png").exists()
@@ -178,31 +180,23 @@ def test_the_checkpoint_tells_how_to_draw_samples(whole):
 )
 def test_a_users_mistake_is_one_line_and_status_2(train, argv, said, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: train(*SMALL, "--out", tmp_path / "out", *argv))
+        as_a_program(lambda: train(*SMALL, "--out", tmp_path / "out", *argv))
     assert ended.value.code == 2
     assert said in complaint(capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
 
 
-def test_other_data_and_other_checkpoints_are_refused(example, train, whole, known, tmp_path):
-    args = example.parse(["--resume", str(whole)])
-    other = example.Run(args, cpu, known, args.steps)
-    with pytest.raises(checkpoint.CheckpointError, match="2,000 images; --data names drawn digits"):
-        other.checkpoint.resume()
+def test_other_data_and_other_checkpoints_are_refused(train, whole, known, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "drawn_digits", lambda count, seed: known)
+        with pytest.raises(CheckpointError, match="2,000 images; --data names drawn digits"):
+            train("--resume", whole)
     checkpoint.save(tmp_path / CHECKPOINT, {}, options={"loss": "hinge"})
-    with pytest.raises(checkpoint.CheckpointError, match=r"no checkpoint of began\.py"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint of began\.py"):
         train(*SMALL, "--beside", tmp_path, "--out", tmp_path)
 
 
 # --- The collapse that M does not see ------------------------------------------------------------
-
-
-def test_spread_is_the_distance_of_pairs(example):
-    """√ of half the mean squared distance over all ordered pairs, each with itself included."""
-    images = data.to_unit(data.drawn_digits(12, 0).images)
-    pairs = [((a - b) ** 2).sum() for a in images for b in images]
-    expected = np.sqrt(np.mean(pairs) / 2)
-    np.testing.assert_allclose(example.spread(tensor(images)).numpy(), expected, rtol=1e-5)
 
 
 def test_a_collapsed_batch_is_told_from_real_images(example, known):
@@ -211,8 +205,8 @@ def test_a_collapsed_batch_is_told_from_real_images(example, known):
 
     def verdict(samples):
         shares = example.counted(samples, known)
-        share = example.diversity(samples, known)
-        return example.verdict(now | {"diversity": share}, shares, known.classes)
+        share = diversity(tensor(samples), tensor(data.to_unit(known.images[: len(samples)])))
+        return example.verdict(now | {"diversity": share.item()}, shares, known.classes)
 
     real = data.to_unit(others.images)
     assert verdict(real).startswith("No collapse")
@@ -236,13 +230,15 @@ def test_digits_are_counted_by_their_neighbours(example, known):
 
 
 def test_a_collapse_and_a_recovery_are_said_once_each(example):
-    said, record = [], cli.Record(*example.COLUMNS["began"])
-    watch = example.Watch(SimpleNamespace(show=lambda text: None, say=said.append), record)
-    for step, diversity in enumerate([0.9] * 300 + [0.1] * 300 + [0.9] * 300, 1):
-        record.add(0.1, 0.05, diversity, 0.5, 0.1)
+    said, record = [], Record(*example.COLUMNS["began"])
+    words = {"show": example.in_numbers, "troubles": {example.told: example.over}}
+    watch, progress = Watch(record, early=201, **words), SimpleNamespace(say=said.append)
+    progress.show = lambda text: None
+    for step, share in enumerate([0.9] * 300 + [0.1] * 300 + [0.9] * 300, 1):
+        record.add(0.1, 0.05, share, 0.5, 0.1)
         if step % 50 == 0:
-            assert watch.look(step)
+            assert watch.look(step, None, progress)
     assert [line.partition(":")[0] for line in said] == ["step 400", "step 700"]
     assert "has collapsed" in said[0] and "k is 0" not in said[0] and "again" in said[1]
     record.add(float("nan"), 0.05, 0.9, 0.5, 0.1)
-    assert not watch.look(901) and "NaN" in said[-1]
+    assert not watch.look(901, None, progress) and "NaN" in said[-1]

@@ -106,11 +106,11 @@ def test_the_score_is_that_of_the_generator_in_the_checkpoint(quick):
 
 
 def test_no_image_has_two_uses(example):
-    images = example.Images(example.parse(["--quick"]))
-    known, test = drawn_digits(6000, 0).images, drawn_digits(1000, 1).images
-    assert (images.train.images == known[:5000]).all()
-    np.testing.assert_allclose(images.validation, known[5000:].reshape(1000, 784) / 255, rtol=1e-6)
-    np.testing.assert_allclose(images.test, test.reshape(1000, 784) / 255, rtol=1e-6)
+    train, validation, test = example.images(example.parse(["--quick"]))
+    known, unseen = drawn_digits(6000, 0).images, drawn_digits(1000, 1).images
+    assert (train.images == known[:5000]).all()
+    np.testing.assert_allclose(validation, known[5000:].reshape(1000, 784) / 255, rtol=1e-6)
+    np.testing.assert_allclose(test, unseen.reshape(1000, 784) / 255, rtol=1e-6)
 
 
 def test_the_defaults_are_the_papers_networks(example):

@@ -30,7 +30,6 @@ from minigan import (
 from minigan import functional as F
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
-from minigan.cli import Record
 from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
 from minigan.engine import ShapeError, grad, no_grad, tensor
 from minigan.engine.functional import (
@@ -44,7 +43,7 @@ from minigan.engine.functional import (
     sqrt,
 )
 from minigan.gan import AuxiliaryClassifier, WithFeatures, penalties
-from minigan.training import checkpoint
+from minigan.training import Record, checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -948,8 +947,10 @@ EXAMPLES = {
     ],
     "saturation": ["--steps", "20", "--head-start", "10", "--batch", "16"],
     "mode_collapse": ["--steps", "8", "--frames", "2", "--width", "8", "--batch", "16"],
-    "mode_collapse, remedies": [
-        *("--steps", "8", "--frames", "2", "--width", "8", "--batch", "16", "--unroll", "2"),
+    "mode_collapse, packed": ["--steps", "8", "--width", "8", "--batch", "16", "--pack", "2"],
+    "remedies_table": [
+        *("--only", "none", "--seeds", "1", "--steps", "8", "--width", "8", "--batch", "16"),
+        *("--unroll", "2"),
         *("--pack", "2", "--minibatch-std", "--minibatch-discrimination", "--history", "32"),
         *("--instance-noise", "0.1", "--dragan", "0.1", "--r2", "0.1", "--dropout", "0.1"),
     ],
