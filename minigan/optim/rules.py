@@ -2,6 +2,8 @@
 
 Each update is written as in its paper, in place, over blocks of the flat array that are small
 enough to stay in the cache: five short lines of arithmetic per block cost one pass over memory.
+Beside it stands `ahead`, the same update of tensors, which can be differentiated: it returns θ and
+the moments as they are one step later.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import math
 import warnings
 
 from minigan.engine import Tensor
+from minigan.engine import functional as F
 from minigan.nn import FlatParameters, Module
 from minigan.optim.checks import fraction, positive
 from minigan.optim.schedules import constant
@@ -96,10 +99,10 @@ class Optimizer:
                 stacklevel=4,
             )
         self.t += 1
-        self.live.set(*self.coefficients(self.schedule(self.t)))
+        self.live.set(*self.coefficients(self.schedule(self.t), self.t))
 
-    def coefficients(self, lr) -> tuple:
-        """What changes from step to step, by which `update` finds it as self.live[0], …"""
+    def coefficients(self, lr, t) -> tuple:
+        """What changes from step to step; step t finds it as live[0], …"""
         return (lr,)
 
     def update(self, theta, g, *moments):
@@ -176,6 +179,11 @@ class SGD(Optimizer):
         g *= self.live[0]
         theta -= g
 
+    def ahead(self, live, theta, g, u):
+        u = u * self.momentum + g
+        step = g + u * self.momentum if self.nesterov else u
+        return theta - step * live[0], u
+
 
 class RMSprop(Optimizer):
     """Steps divided by the gradient's recent root mean square (Tieleman and Hinton 2012).
@@ -228,9 +236,9 @@ class Adam(Optimizer):
     def constants(self):
         return self.beta1, self.beta2, self.eps
 
-    def coefficients(self, lr):
+    def coefficients(self, lr, t):
         """α / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) and 1 − α λ."""
-        correction1, correction2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
         return lr / correction1, 1 / math.sqrt(correction2), 1 - lr * self.weight_decay
 
     def update(self, theta, g, m, v):
@@ -248,3 +256,12 @@ class Adam(Optimizer):
         if self.weight_decay:
             theta *= kept
         theta -= (m * rate) / root
+
+    def ahead(self, live, theta, g, m, v):
+        """With √(v̂ + ε²) for √v̂ + ε: where a gradient has always been 0, √v̂ has infinite slope."""
+        m = m * self.beta1 + g * (1 - self.beta1)
+        v = v * self.beta2 + g * g * (1 - self.beta2)
+        root = F.sqrt(v * live[1] ** 2 + self.eps**2)
+        if self.weight_decay:
+            theta = theta * live[2]
+        return theta - m * live[0] / root, m, v
