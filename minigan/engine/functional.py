@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 
-from minigan.backend import Generator
+from minigan.backend import Generator, backend_of
 from minigan.engine.checks import (
     ShapeError,
     axis_of,
@@ -40,11 +40,12 @@ from minigan.engine.operations import (
     sum,
     swap_last,
 )
-from minigan.engine.tensors import is_number, operands, raw, record
+from minigan.engine.tensors import check_labels, is_number, operands, raw, record
 
 __all__ = [
     "abs",
     "avg_pool2d",
+    "broadcast_to",
     "clip",
     "concatenate",
     "dropout",
@@ -58,6 +59,7 @@ __all__ = [
     "maximum",
     "minimum",
     "normalize",
+    "one_hot",
     "pad",
     "relu",
     "sigmoid",
@@ -66,6 +68,7 @@ __all__ = [
     "sqrt",
     "stack",
     "tanh",
+    "tile_over",
     "upsample_nearest",
     "where",
 ]
@@ -242,6 +245,32 @@ def pad(x, widths, value=0.0):
     data = x.backend.xp.full(shape, value, x.dtype)
     data[inside] = x.data
     return record(data, (x, lambda g: getitem(g, inside)))
+
+
+# --- Conditions ----------------------------------------------------------------------------------
+
+
+def one_hot(labels, classes):
+    """1 at each label, 0 elsewhere: integers (…), an array or a tensor -> float32 (…, classes).
+
+    TypeError unless they are integers; ValueError for one that is not from 0 to classes − 1, but on
+    a GPU, where to look would be to wait, it gets zeros only.
+    """
+    classes = whole_number("one_hot: classes", classes)
+    labels = check_labels("one_hot", labels, classes)
+    numbers = backend_of(labels).xp.arange(classes)
+    return Tensor((labels[..., None] == numbers).astype("float32"))
+
+
+def tile_over(y, x):
+    """A vector per sample, repeated at every position of x: y (n, d), x (n, …, c) -> (n, …, d).
+
+    So F.concatenate([x, F.tile_over(y, x)], -1) shows y to a convolution, as further channels.
+    """
+    if y.ndim != 2 or x.ndim < 2 or len(y) != len(x):
+        raise ShapeError(f"tile_over: y {y.shape} over x {x.shape}: want (n, d) and (n, …, c)")
+    (n, d), positions = y.shape, x.shape[1:-1]
+    return broadcast_to(reshape(y, (n, *(1,) * len(positions), d)), (n, *positions, d))
 
 
 # --- Layers' functions ---------------------------------------------------------------------------

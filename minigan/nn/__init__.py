@@ -6,6 +6,7 @@ In the order of reading: parameters, initialisers, module, layers, norms, miniba
 from minigan.nn.initialisers import he, normal, orthogonal, uniform, xavier
 from minigan.nn.layers import (
     ELU,
+    AvgPool2d,
     Conv2d,
     ConvTranspose2d,
     Dropout,
@@ -14,6 +15,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Linear,
     Maxout,
+    MaxPool2d,
     ReLU,
     Reshape,
     Sigmoid,

@@ -126,10 +126,11 @@ class ConvTranspose2d(Module):
 
 
 class Embedding(Module):
-    """A vector per class: integer labels (n,), from 0 to classes − 1 -> (n, features).
+    """A vector per class: integer labels (…), from 0 to classes − 1 -> (…, features).
 
-    A label out of range is a ValueError; on a GPU, where to look would be to wait, it counts modulo
-    `classes` instead.
+    A sequence of L words, (n, L), becomes (n, L, features). Gradients of a class that comes several
+    times add up. A label out of range is a ValueError; on a GPU, where to look would be to wait, it
+    counts modulo `classes` instead.
     """
 
     def __init__(self, classes, features, *, rng: Generator, init=None):
@@ -182,6 +183,33 @@ class Reshape(Module):
 
     def describe(self):
         return ", ".join(map(str, self.shape))
+
+
+class _Pool(Module):
+    """What poolings share: (n, h, w, c) -> (n, h', w', c); the stride is the kernel by default."""
+
+    def __init__(self, kernel, stride=None):
+        stride = kernel if stride is None else stride
+        check_sizes(type(self).__name__, *pair(kernel), *pair(stride))
+        self.kernel, self.stride = pair(kernel), pair(stride)
+
+    def forward(self, x):
+        return self.pool(x, self.kernel, self.stride)
+
+    def describe(self):
+        return f"{self.kernel[0]}x{self.kernel[1]}, stride {self.stride}"
+
+
+class AvgPool2d(_Pool):
+    """The mean over each window: (n, h, w, c) -> (n, h', w', c)."""
+
+    pool = staticmethod(F.avg_pool2d)
+
+
+class MaxPool2d(_Pool):
+    """The maximum over each window: (n, h, w, c) -> (n, h', w', c)."""
+
+    pool = staticmethod(F.max_pool2d)
 
 
 class Upsample(Module):
