@@ -220,8 +220,8 @@ def test_the_table_of_operations_is_complete():
     inner |= {"check_alike", "contextmanager", "backend_of", "pair"}
     inner |= {"check_labels", "reduced", "whole_number", "backward", "lift", "named"}
     inner |= {"one_tuple", "record_if"}
-    public = set(functional.__all__)
-    for file in ("checks", "graph", "tensors", "operations", "differentiate", "conv"):
+    public = set()
+    for file in ("checks", "graph", "tensors", "operations", "differentiate", "functional", "conv"):
         name = f"minigan.engine.{file}"
         module = importlib.import_module(name)
         functions = inspect.getmembers(module, inspect.isfunction)

@@ -1,13 +1,15 @@
 """The differentiable functions that are not operators: activations, selection, pooling, norms.
 
-Each follows the pattern of `engine.py`: the forward is array arithmetic, the VJP beside it is
-written in differentiable operations. What is selected (a mask, a sign, the winner of a maximum)
-is constant wherever the function is differentiable, so masks enter as plain arrays.
+Each follows the pattern of `operations.py`, whose `abs`, `broadcast_to` and `log` are here too:
+the forward is array arithmetic, the VJP beside it is written in differentiable operations. What is
+selected (a mask, a sign, the winner of a maximum) is constant wherever the function is
+differentiable, so masks enter as plain arrays.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 
 from minigan.backend import Generator, backend_of
 from minigan.engine.checks import (
@@ -20,90 +22,35 @@ from minigan.engine.checks import (
 )
 from minigan.engine.differentiate import Tensor
 from minigan.engine.graph import is_recording
-from minigan.engine.operations import (
-    abs,
-    add,
-    broadcast_to,
-    div,
-    getitem,
-    log,
-    matmul,
-    max,
-    mean,
-    mul,
-    neg,
-    power,
-    reduced,
-    reshape,
-    select,
-    sub,
-    sum,
-    swap_last,
-)
+from minigan.engine.operations import abs, broadcast_to, log, reduced, reshape, select, swap_last  # noqa: F401
 from minigan.engine.tensors import check_labels, is_number, operands, raw, record
-
-__all__ = [
-    "abs",
-    "avg_pool2d",
-    "broadcast_to",
-    "clip",
-    "concatenate",
-    "dropout",
-    "elu",
-    "exp",
-    "leaky_relu",
-    "linear",
-    "log",
-    "log_softmax",
-    "max_pool2d",
-    "maximum",
-    "minimum",
-    "normalize",
-    "one_hot",
-    "pad",
-    "relu",
-    "sigmoid",
-    "softmax",
-    "softplus",
-    "sqrt",
-    "stack",
-    "tanh",
-    "tile_over",
-    "upsample_nearest",
-    "where",
-]
 
 # --- Elementwise ---------------------------------------------------------------------------------
 
 
 def exp(x):
     """eˣ."""
-    return record(x.backend.xp.exp(x.data), (x, lambda g, y: mul(g, y)), keep=True)
+    return record(x.backend.xp.exp(x.data), (x, lambda g, y: g * y), keep=True)
 
 
 def sqrt(x):
     """√x. Its derivative is infinite at 0: under a root of a sum of squares, add an ε first."""
-    return record(x.backend.xp.sqrt(x.data), (x, lambda g, y: div(mul(g, 0.5), y)), keep=True)
+    return record(x.backend.xp.sqrt(x.data), (x, lambda g, y: g * 0.5 / y), keep=True)
 
 
 def tanh(x):
     """tanh x, in (−1, 1)."""
-    return record(
-        x.backend.xp.tanh(x.data),
-        (x, lambda g, y: mul(g, sub(1.0, mul(y, y)))),
-        keep=True,
-    )
+    return record(x.backend.xp.tanh(x.data), (x, lambda g, y: g * (1.0 - y * y)), keep=True)
 
 
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ), accurate and without overflow for any x."""
-    data = x.backend.sigmoid(x.data)
-    return record(data, (x, lambda g, y: mul(g, mul(y, sub(1.0, y)))), keep=True)
+    return record(x.backend.sigmoid(x.data), (x, lambda g, y: g * (y * (1.0 - y))), keep=True)
 
 
 def softplus(x):
     """ln(1 + eˣ) = −ln σ(−x), exact for any logit."""
-    return record(x.backend.softplus(x.data), (x, lambda g: mul(g, sigmoid(x))))
+    return record(x.backend.softplus(x.data), (x, lambda g: g * sigmoid(x)))
 
 
 def relu(x):
@@ -126,7 +73,7 @@ def _rectified(x, slope):
             return Tensor(backend.rectify_grad(g.data, y.data, slope))
         if not slope:
             return select(y.data > 0, g)
-        return mul(g, Tensor(backend.step_function(y.data, slope)))
+        return g * Tensor(backend.step_function(y.data, slope))
 
     return record(backend.rectify(x.data, slope), (x, vjp), keep=True)
 
@@ -136,11 +83,7 @@ def elu(x, alpha=1.0):
     alpha = float(alpha)
     xp = x.backend.xp
     data = xp.where(x.data > 0, x.data, alpha * xp.expm1(xp.minimum(x.data, 0)))
-    return record(
-        data,
-        (x, lambda g, y: mul(g, where(y.data > 0, 1.0, add(y, alpha)))),
-        keep=True,
-    )
+    return record(data, (x, lambda g, y: g * where(y.data > 0, 1.0, y + alpha)), keep=True)
 
 
 def clip(x, low, high):
@@ -159,7 +102,7 @@ def maximum(a, b):
     like = a if is_number(b) else b
 
     def share(g, x, y):
-        return select(x.data >= y.data, where(x.data == y.data, mul(g, 0.5), g))
+        return select(x.data >= y.data, where(x.data == y.data, g * 0.5, g))
 
     return record(
         like.backend.xp.maximum(a.data, b.data),
@@ -171,7 +114,7 @@ def maximum(a, b):
 def minimum(a, b):
     """The smaller of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("minimum", a, b)
-    return neg(maximum(neg(a), neg(b)))
+    return -maximum(-a, -b)
 
 
 def where(condition, a, b):
@@ -199,7 +142,7 @@ def dropout(x, p, rng: Generator):
     if not 0 <= p < 1:
         raise ValueError(f"dropout: probability {p} is not in [0, 1)")
     kept = rng.uniform(x.shape, dtype=x.dtype) >= p
-    return mul(x, Tensor(kept.astype(x.dtype) * float(1.0 / (1.0 - p))))
+    return x * Tensor(kept.astype(x.dtype) * float(1.0 / (1.0 - p)))
 
 
 # --- Joining and padding -------------------------------------------------------------------------
@@ -231,7 +174,7 @@ def _join(op, xs, axis):
     edges, start = [], 0
     for x in xs:
         part = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
-        edges.append((x, lambda g, part=part: getitem(g, part)))
+        edges.append((x, lambda g, part=part: g[part]))
         start += x.shape[axis]
     return record(xs[0].backend.xp.concatenate([x.data for x in xs], axis), *edges)
 
@@ -244,7 +187,7 @@ def pad(x, widths, value=0.0):
     shape = tuple(b + n + a for (b, a), n in zip(widths, x.shape, strict=True))
     data = x.backend.xp.full(shape, value, x.dtype)
     data[inside] = x.data
-    return record(data, (x, lambda g: getitem(g, inside)))
+    return record(data, (x, lambda g: g[inside]))
 
 
 # --- Conditions ----------------------------------------------------------------------------------
@@ -279,7 +222,7 @@ def tile_over(y, x):
 def linear(x, weight, bias=None):
     """x W + b: x (…, in), weight (in, out), bias (out,); one node instead of two."""
     if bias is None:
-        return matmul(x, weight)
+        return x @ weight
     if x.ndim < 2 or x.shape[-1] != weight.shape[0]:
         raise ShapeError(
             f"linear: x {x.shape} with weight {weight.shape}: want x (n, …, {weight.shape[0]})"
@@ -292,8 +235,8 @@ def linear(x, weight, bias=None):
     data += bias.data
     return record(
         data,
-        (x, lambda g: matmul(g, swap_last(weight))),
-        (weight, lambda g: matmul(swap_last(x), g)),
+        (x, lambda g: g @ swap_last(weight)),
+        (weight, lambda g: swap_last(x) @ g),
         (bias, lambda g: g),
     )
 
@@ -302,11 +245,8 @@ def softmax(x, axis=-1):
     """eˣ / Σ eˣ over `axis`, shifted by the maximum so that nothing overflows."""
     axes, _ = reduced("softmax", axis, x.shape)
     e = x.backend.xp.exp(_shifted(x, axes))
-
-    def vjp(g, y):
-        return mul(y, sub(g, sum(mul(g, y), axes, True)))
-
-    return record(e / x.backend.sum(e, axes, True), (x, vjp), keep=True)
+    data = e / x.backend.sum(e, axes, True)
+    return record(data, (x, lambda g, y: y * (g - (g * y).sum(axes, True))), keep=True)
 
 
 def _shifted(x, axes):
@@ -319,11 +259,7 @@ def log_softmax(x, axis=-1):
     axes, _ = reduced("log_softmax", axis, x.shape)
     backend, shifted = x.backend, _shifted(x, axes)
     data = shifted - backend.xp.log(backend.sum(backend.xp.exp(shifted), axes, True))
-    return record(
-        data,
-        (x, lambda g, y: sub(g, mul(exp(y), sum(g, axes, True)))),
-        keep=True,
-    )
+    return record(data, (x, lambda g, y: g - exp(y) * g.sum(axes, True)), keep=True)
 
 
 def normalize(x, scale, shift, axes, *, eps=1e-5):
@@ -345,8 +281,8 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         check_fits("normalize", parameter.shape, x.shape)
     if not all(_varies_after(p.shape, axes[-1], x.ndim) for p in affine):
         y, mu, variance = normalize(x, None, None, axes, eps=eps)
-        y = y if scale is None else mul(y, scale)
-        return (y if shift is None else add(y, shift)), mu, variance
+        y = y if scale is None else y * scale
+        return (y if shift is None else y + shift), mu, variance
 
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
     vjp = _NormalizeVJP(x, scale, axes, eps, mu, variance, kept)
@@ -372,18 +308,17 @@ class _NormalizeVJP:
     def shared(self, g):
         if is_recording():
             x = Tensor(g.backend.normalize_input(self.kept, self.mu), self.node)
-            centred = sub(x, mean(x, self.axes, True))
-            variance = mean(mul(centred, centred), self.axes, True)
-            r = power(add(variance, self.eps), -0.5)
-            return mul(centred, r), r
+            centred = x - x.mean(self.axes, True)
+            r = ((centred * centred).mean(self.axes, True) + self.eps) ** -0.5
+            return centred * r, r
         return g.backend.normalize_sums(g.data, self.kept, self.mu, self.axes)
 
     def x(self, g, shared):
         if is_recording():
             x_hat, r = shared
-            along = mean(mul(g, x_hat), self.axes, True)
-            part = sub(sub(g, mean(g, self.axes, True)), mul(x_hat, along))
-            return mul(part, r if self.gamma is None else mul(r, self.gamma))
+            along = (g * x_hat).mean(self.axes, True)
+            part = g - g.mean(self.axes, True) - x_hat * along
+            return part * (r if self.gamma is None else r * self.gamma)
         statistics = self.mu, self.variance, raw(self.gamma)
         return Tensor(
             g.backend.normalize_grad(g.data, self.kept, *statistics, shared, self.axes, self.eps)
@@ -391,7 +326,7 @@ class _NormalizeVJP:
 
     def scale(self, g, shared):
         if is_recording():
-            return mul(g, shared[0])
+            return g * shared[0]
         return Tensor(g.backend.normalize_scale_grad(shared, self.variance, self.eps))
 
     def shift(self, g, shared):
@@ -418,22 +353,18 @@ def _windows(op, x, kernel, stride):
     if not (1 <= kh <= h and 1 <= kw <= w):
         raise ShapeError(f"{op}: a {kh}x{kw} window does not fit an image of {h}x{w}")
     rows, columns = h - kh + 1, w - kw + 1
-    return [
-        getitem(x, (slice(None), slice(u, u + rows, sh), slice(v, v + columns, sw)))
-        for u in range(kh)
-        for v in range(kw)
-    ]
+    return [x[:, u : u + rows : sh, v : v + columns : sw] for u in range(kh) for v in range(kw)]
 
 
 def avg_pool2d(x, kernel, stride=None):
     """The mean over each window; stride defaults to the kernel. (n, h, w, c) -> (n, h', w', c)."""
     windows = _windows("avg_pool2d", x, kernel, stride)
-    return mul(functools.reduce(add, windows), 1 / len(windows))
+    return functools.reduce(operator.add, windows) * (1 / len(windows))
 
 
 def max_pool2d(x, kernel, stride=None):
     """The maximum over each window; stride defaults to the kernel. Ties share the gradient."""
-    return max(stack(_windows("max_pool2d", x, kernel, stride)), axis=0)
+    return stack(_windows("max_pool2d", x, kernel, stride)).max(axis=0)
 
 
 def upsample_nearest(x, factor):
