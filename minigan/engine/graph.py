@@ -35,6 +35,7 @@ class Node:
     # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
     version = 0
+    root = None
 
     def __init__(self, shape, edges=(), output=None, shared=None):
         self.serial = _next_serial()
