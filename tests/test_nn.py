@@ -1298,7 +1298,7 @@ def test_a_network_wants_tensors(call, said):
     ],
 )
 def test_impossible_sizes(make):
-    with pytest.raises(ValueError, match="expected each to be at least 1"):
+    with pytest.raises(ValueError, match="is 0, expected at least 1"):
         make()
 
 

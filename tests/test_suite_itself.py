@@ -217,7 +217,7 @@ def test_the_table_of_operations_is_complete():
     """An operation added to the package must be added to the table, or this fails."""
     inner = {"record", "grad", "frozen", "no_grad", "is_recording", "tensor", "raw", "operands"}
     inner |= {"is_number", "check_broadcast", "check_fits", "axis_of"}
-    inner |= {"check_alike", "contextmanager", "backend_of", "pair"}
+    inner |= {"check_alike", "check_images", "check_sizes", "contextmanager", "backend_of", "pair"}
     inner |= {"check_labels", "reduced", "whole_number", "backward", "lift", "named"}
     inner |= {"one_tuple", "record_if"}
     public = set()

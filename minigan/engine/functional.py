@@ -18,6 +18,8 @@ from minigan.engine.checks import (
     check_alike,
     check_broadcast,
     check_fits,
+    check_images,
+    pair,
     whole_number,
 )
 from minigan.engine.differentiate import Tensor
@@ -199,7 +201,7 @@ def one_hot(labels, classes):
     TypeError unless they are integers; ValueError for one that is not from 0 to classes − 1, but on
     a GPU, where to look would be to wait, it gets zeros only.
     """
-    classes = whole_number("one_hot: classes", classes)
+    classes = whole_number("one_hot: classes", classes, 1)
     labels = check_labels("one_hot", labels, classes)
     numbers = backend_of(labels).xp.arange(classes)
     return Tensor((labels[..., None] == numbers).astype("float32"))
@@ -344,13 +346,11 @@ def _varies_after(shape, axis, ndim) -> bool:
 
 def _windows(op, x, kernel, stride):
     """For each offset (u, v) in the kernel, the strided view of the pixels at that offset."""
-    (kh, kw), (sh, sw) = pair(kernel), pair(kernel if stride is None else stride)
-    if sh < 1 or sw < 1:
-        raise ValueError(f"{op}: stride {stride} must be positive")
-    if x.ndim != 4:
-        raise ShapeError(f"{op}: expected images (n, h, w, c), got shape {x.shape}")
+    check_images(op, x)
+    kh, kw = pair(f"{op}: kernel", kernel)
+    sh, sw = pair(f"{op}: stride", kernel if stride is None else stride)
     _, h, w, _ = x.shape
-    if not (1 <= kh <= h and 1 <= kw <= w):
+    if kh > h or kw > w:
         raise ShapeError(f"{op}: a {kh}x{kw} window does not fit an image of {h}x{w}")
     rows, columns = h - kh + 1, w - kw + 1
     return [x[:, u : u + rows : sh, v : v + columns : sw] for u in range(kh) for v in range(kw)]
@@ -369,22 +369,7 @@ def max_pool2d(x, kernel, stride=None):
 
 def upsample_nearest(x, factor):
     """Each pixel repeated factor × factor times: (n, h, w, c) -> (n, h·f, w·f, c)."""
-    if x.ndim != 4:
-        raise ShapeError(f"upsample_nearest: expected images (n, h, w, c), got shape {x.shape}")
-    n, h, w, c = x.shape
-    fh, fw = pair(factor)
-    if fh < 1 or fw < 1:
-        raise ValueError(f"upsample_nearest: factor {factor} must be positive")
+    check_images("upsample_nearest", x)
+    (n, h, w, c), (fh, fw) = x.shape, pair("upsample_nearest: factor", factor)
     repeated = broadcast_to(reshape(x, (n, h, 1, w, 1, c)), (n, h, fh, w, fw, c))
     return reshape(repeated, (n, h * fh, w * fw, c))
-
-
-def pair(value) -> tuple[int, int]:
-    """One integer for both directions, or (vertical, horizontal); TypeError for anything else."""
-    if not isinstance(value, (tuple, list)):
-        value = value, value
-    if len(value) != 2:
-        raise TypeError(f"{value!r} is no pair of integers, (vertical, horizontal)")
-    vertical, horizontal = value
-    what = "a size in pixels"
-    return whole_number(what, vertical), whole_number(what, horizontal)

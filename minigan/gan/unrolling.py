@@ -30,8 +30,7 @@ class Unrolling:
     def __init__(
         self, D: Module, optimizer: Optimizer, objective: Objective, *, steps, penalty=None
     ):
-        if whole_number("Unrolling: steps", steps) < 1:
-            raise ValueError(f"Unrolling: {steps} steps, expected at least 1")
+        steps = whole_number("Unrolling: steps", steps, 1)
         if "ahead" not in vars(type(optimizer)):  # one that is inherited may be another rule's
             raise TypeError(
                 f"Unrolling: got a {type(optimizer).__name__}, which can't be differentiated: "

@@ -22,7 +22,6 @@ from minigan.nn.layers import (
     Softplus,
     Tanh,
     Upsample,
-    check_sizes,
 )
 from minigan.nn.minibatch import MinibatchDiscrimination, MinibatchStd, Pack
 from minigan.nn.module import Module, Sequential

@@ -9,10 +9,9 @@ from __future__ import annotations
 from minigan.backend import Generator
 from minigan.engine import ShapeError
 from minigan.engine import functional as F
-from minigan.engine.checks import whole_number
+from minigan.engine.checks import check_sizes, whole_number
 from minigan.engine.operations import broadcast_to, matmul, mean, reshape, sum, transpose, var
 from minigan.nn.initialisers import normal
-from minigan.nn.layers import check_sizes
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
@@ -68,9 +67,7 @@ class MinibatchStd(Module):
     """
 
     def __init__(self, group=None):
-        if group is not None and whole_number("MinibatchStd: group", group) < 2:
-            raise ValueError(f"MinibatchStd: group is {group}, expected at least 2 samples")
-        self.group = group
+        self.group = None if group is None else whole_number("MinibatchStd: group", group, 2)
 
     def forward(self, x):
         n, group = len(x), self.group or len(x) or 1
@@ -99,9 +96,7 @@ class Pack(Module):
     """
 
     def __init__(self, m):
-        if whole_number("Pack: m", m) < 1:
-            raise ValueError(f"Pack: m is {m}, expected at least 1 sample")
-        self.m = m
+        self.m = whole_number("Pack: m", m, 1)
 
     def forward(self, x):
         n, *positions, channels = x.shape

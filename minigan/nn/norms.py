@@ -5,8 +5,8 @@ from __future__ import annotations
 from minigan.backend import Generator
 from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
+from minigan.engine.checks import check_sizes
 from minigan.engine.operations import matmul, reshape, transpose
-from minigan.nn.layers import check_sizes
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
