@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigan.nn import Module
-from minigan.optim.checks import fraction
+from minigan.optim.checks import counted, fraction
 
 
 class EMA:
@@ -58,9 +58,9 @@ class EMA:
 
     def load_state(self, state: dict):
         """Takes over `state()` of the average of an equal network."""
-        count = self._count(self.network.state())
-        self.network.load_state({key: value for key, value in state.items() if key != count})
-        self.t = state[count]
+        t, averages = counted(state, self._count(self.network.state()))
+        self.network.load_state(averages)
+        self.t = t
 
     @staticmethod
     def _count(averages) -> str:

@@ -14,7 +14,8 @@ import warnings
 from minigan.engine import Tensor
 from minigan.engine import functional as F
 from minigan.nn import FlatParameters, Module
-from minigan.optim.checks import fraction, positive
+from minigan.nn.parameters import load_arrays
+from minigan.optim.checks import counted, fraction, positive
 from minigan.optim.schedules import constant
 
 
@@ -29,7 +30,7 @@ class Optimizer:
     moments: tuple[str, ...] = ()
     # The device kernel that does `update` in one pass, where there is one, and what it is given.
     kernel = ""
-    constants: tuple = ()
+    constants: tuple[str, ...] = ()
 
     def __init__(self, network, lr):
         self.schedule = _schedule(lr)
@@ -131,17 +132,9 @@ class Optimizer:
 
     def load_state(self, state: dict):
         """Takes over `state()` of an optimiser of the same kind over the same parameters."""
-        if state.keys() != self.state().keys():
-            raise ValueError(f"the optimisers differ: {sorted(state)}, not {sorted(self.state())}")
-        for name in self.moments:
-            if state[name].shape != (self.flat.size,):
-                raise ValueError(
-                    f"{name} has shape {state[name].shape}, expected {(self.flat.size,)}"
-                )
-        self.t = state["t"]
-        for name in self.moments:
-            moment = getattr(self, name)
-            moment[...] = self.flat.backend.asarray(state[name], moment.dtype)
+        (_, mine), (t, theirs) = counted(self.state()), counted(state)
+        load_arrays("the optimisers", mine, theirs)
+        self.t = t
 
 
 def _schedule(lr):
@@ -160,14 +153,11 @@ class SGD(Optimizer):
 
     moments = ("velocity",)
     kernel = "sgd"
+    constants = ("momentum", "nesterov")
 
     def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
-        self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
+        self.momentum, self.nesterov = fraction("momentum", momentum), bool(nesterov)
         super().__init__(network, lr)
-
-    @property
-    def constants(self):
-        return self.momentum, bool(self.nesterov)
 
     def update(self, theta, g, u):
         u *= self.momentum
@@ -194,14 +184,11 @@ class RMSprop(Optimizer):
 
     moments = ("v",)
     kernel = "rmsprop"
+    constants = ("decay", "eps")
 
     def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
         self.decay, self.eps = fraction("decay", decay), positive("eps", eps)
         super().__init__(network, lr)
-
-    @property
-    def constants(self):
-        return self.decay, self.eps
 
     def update(self, theta, g, v):
         v *= self.decay
@@ -223,6 +210,7 @@ class Adam(Optimizer):
 
     moments = ("m", "v")
     kernel = "adam"
+    constants = ("beta1", "beta2", "eps")
 
     def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         self.beta1, self.beta2 = fraction("beta1", betas[0]), fraction("beta2", betas[1])
@@ -231,10 +219,6 @@ class Adam(Optimizer):
             raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
         self.weight_decay = weight_decay
         super().__init__(network, lr)
-
-    @property
-    def constants(self):
-        return self.beta1, self.beta2, self.eps
 
     def coefficients(self, lr, t):
         """α / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) and 1 − α λ."""
