@@ -1182,7 +1182,7 @@ def test_repr():
         "  (5) Dropout(p=0.3)",
         "  (6) Embedding(10 -> 3)",
         "  (7) Tanh()",
-        "  (8) AvgPool2d(3x2, stride (1, 1))",
+        "  (8) AvgPool2d((3, 2), (1, 1))",
     ]
 
 

@@ -129,14 +129,13 @@ def matmul(a, b):
 
 
 def _check_matmul(a, b):
-    if a.ndim == 0 or b.ndim == 0:
-        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
-    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if a.shape[-1] != inner:
-        raise ShapeError(
-            f"matmul: {a.shape} @ {b.shape}: inner dimensions {a.shape[-1]} and {inner} differ"
-        )
-    check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
+    m, n = a.shape, b.shape
+    if not m or not n:
+        raise ShapeError(f"matmul: {m} @ {n}: needs at least one dimension each")
+    inner = n[-2:][0]
+    if m[-1] != inner:
+        raise ShapeError(f"matmul: {m} @ {n}: inner dimensions {m[-1]} and {inner} differ")
+    check_broadcast("matmul", m[:-2], n[:-2])
 
 
 def swap_last(x):
@@ -147,10 +146,12 @@ def swap_last(x):
 def sum(x, axis=None, keepdims=False):
     """Σ x over `axis` (an int, a tuple, or None for all); small integers add up as in NumPy."""
     (axes, kept), shape = reduced("sum", axis, x.shape), x.shape
-    return record(
-        x.backend.sum(x.data, axes, keepdims),
-        (x, lambda g: broadcast_to(reshape(g, kept), shape)),
-    )
+    return record(x.backend.sum(x.data, axes, keepdims), (x, lambda g: _spread(g, kept, shape)))
+
+
+def _spread(g, kept, shape):
+    """The adjoint of a sum: g again for each of the values that were added up."""
+    return broadcast_to(reshape(g, kept), shape)
 
 
 def mean(x, axis=None, keepdims=False):
@@ -158,10 +159,7 @@ def mean(x, axis=None, keepdims=False):
     (axes, kept), shape = reduced("mean", axis, x.shape), x.shape
     total = x.backend.sum(x.data, axes, keepdims)
     share = total.size / x.size if x.size else math.nan
-    return record(
-        total * share,
-        (x, lambda g: broadcast_to(reshape(mul(g, share), kept), shape)),
-    )
+    return record(total * share, (x, lambda g: _spread(mul(g, share), kept, shape)))
 
 
 def var(x, axis=None, keepdims=False):
@@ -213,10 +211,8 @@ def sum_to(x, shape):
     if before[extra:] != shape:
         axes += tuple(i + extra for i, n in enumerate(shape) if n == 1 != before[i + extra])
     total = x.backend.sum(x.data, axes)
-    return record(
-        total if total.shape == shape else total.reshape(shape),
-        (x, lambda g: broadcast_to(reshape(g, reduced("sum_to", axes, before)[1]), before)),
-    )
+    total = total if total.shape == shape else total.reshape(shape)
+    return record(total, (x, lambda g: _spread(g, reduced("sum_to", axes, before)[1], before)))
 
 
 def broadcast_to(x, shape):
@@ -239,10 +235,8 @@ def reshape(x, shape):
 
 def transpose(x, axes=None):
     """The axes permuted to the order `axes`; reversed by default."""
-    if axes is None:
-        axes = tuple(range(x.ndim))[::-1]
-    else:
-        axes = tuple(axis_of("transpose", a, x.shape) for a in axes)
+    axes = range(x.ndim)[::-1] if axes is None else axes
+    axes = tuple(axis_of("transpose", a, x.shape) for a in axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} do not permute shape {x.shape}")
     inverse = tuple(axes.index(i) for i in range(x.ndim))

@@ -169,95 +169,86 @@ class Reshape(Module):
         return ", ".join(map(str, self.shape))
 
 
-class _Pool(Module):
+class _Function(Module):
+    """A function of its input, and of the numbers that the layer is made with."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def forward(self, x):
+        return self.function(x, *self.numbers)
+
+    def describe(self):
+        return ", ".join(map(str, self.numbers))
+
+
+class Upsample(_Function):
+    """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
+
+    function = staticmethod(F.upsample_nearest)
+
+    def __init__(self, factor=2):
+        pair("Upsample: factor", factor)
+        super().__init__(factor)
+
+
+class _Pool(_Function):
     """What poolings share: (n, h, w, c) -> (n, h', w', c); the stride is the kernel by default."""
 
     def __init__(self, kernel, stride=None):
         name, stride = type(self).__name__, kernel if stride is None else stride
-        self.kernel, self.stride = pair(f"{name}: kernel", kernel), pair(f"{name}: stride", stride)
-
-    def forward(self, x):
-        return self.pool(x, self.kernel, self.stride)
-
-    def describe(self):
-        return f"{self.kernel[0]}x{self.kernel[1]}, stride {self.stride}"
+        super().__init__(pair(f"{name}: kernel", kernel), pair(f"{name}: stride", stride))
 
 
 class AvgPool2d(_Pool):
-    """The mean over each window: (n, h, w, c) -> (n, h', w', c)."""
+    """The mean over each window of pixels."""
 
-    pool = staticmethod(F.avg_pool2d)
+    function = staticmethod(F.avg_pool2d)
 
 
 class MaxPool2d(_Pool):
-    """The maximum over each window: (n, h, w, c) -> (n, h', w', c)."""
+    """The maximum over each window of pixels."""
 
-    pool = staticmethod(F.max_pool2d)
-
-
-class Upsample(Module):
-    """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
-
-    def __init__(self, factor=2):
-        pair("Upsample: factor", factor)
-        self.factor = factor
-
-    def forward(self, x):
-        return F.upsample_nearest(x, self.factor)
-
-    def describe(self):
-        return str(self.factor)
+    function = staticmethod(F.max_pool2d)
 
 
-class ReLU(Module):
+class ReLU(_Function):
     """max(x, 0)."""
 
-    def forward(self, x):
-        return F.relu(x)
+    function = staticmethod(F.relu)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(_Function):
     """x where x > 0, slope · x elsewhere."""
 
+    function = staticmethod(F.leaky_relu)
+
     def __init__(self, slope=0.2):
-        self.slope = slope
-
-    def forward(self, x):
-        return F.leaky_relu(x, self.slope)
-
-    def describe(self):
-        return str(self.slope)
+        super().__init__(slope)
 
 
-class ELU(Module):
+class ELU(_Function):
     """x where x > 0, α (eˣ − 1) elsewhere."""
 
+    function = staticmethod(F.elu)
+
     def __init__(self, alpha=1.0):
-        self.alpha = alpha
-
-    def forward(self, x):
-        return F.elu(x, self.alpha)
-
-    def describe(self):
-        return str(self.alpha)
+        super().__init__(alpha)
 
 
-class Tanh(Module):
+class Tanh(_Function):
     """tanh x: images in [−1, 1]."""
 
-    def forward(self, x):
-        return F.tanh(x)
+    function = staticmethod(F.tanh)
 
 
-class Sigmoid(Module):
+class Sigmoid(_Function):
     """σ(x). For a discriminator keep the logits instead: every loss here takes logits."""
 
-    def forward(self, x):
-        return F.sigmoid(x)
+    function = staticmethod(F.sigmoid)
 
 
-class Softplus(Module):
+class Softplus(_Function):
     """ln(1 + eˣ)."""
 
-    def forward(self, x):
-        return F.softplus(x)
+    function = staticmethod(F.softplus)
