@@ -134,9 +134,8 @@ class Host(Backend):
 
     def check_range(self, what, values, size):
         if values.size and not (values.min() >= 0 and values.max() < size):
-            raise ValueError(
-                f"{what} run from {values.min()} to {values.max()}, expected 0 to {size - 1}"
-            )
+            found = f"{values.min()} to {values.max()}"
+            raise ValueError(f"{what} run from {found}, expected 0 to {size - 1}")
 
     # --- A training step that can be replayed ---
 

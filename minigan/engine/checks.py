@@ -69,10 +69,15 @@ def pair(what, value, least=1) -> tuple[int, int]:
     return whole_number(what, both[0], least), whole_number(what, both[1], least)
 
 
+def wrong_shape(op, x, expected) -> ShapeError:
+    """The error of an operation that got a tensor of another shape than it expected."""
+    return ShapeError(f"{op}: got shape {x.shape}, expected {expected}")
+
+
 def check_images(op, x):
     """ShapeError, naming the operation, unless x has the axes of images."""
     if x.ndim != 4:
-        raise ShapeError(f"{op}: expected images (n, h, w, c), got shape {x.shape}")
+        raise wrong_shape(op, x, "images (n, h, w, c)")
 
 
 def axis_of(op, axis: int, shape: tuple) -> int:

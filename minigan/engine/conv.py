@@ -22,7 +22,7 @@ product reads what has just been written.
 from __future__ import annotations
 
 from minigan.backend import Window
-from minigan.engine.checks import ShapeError, check_alike, check_images, pair
+from minigan.engine.checks import ShapeError, check_alike, check_images, pair, wrong_shape
 from minigan.engine.differentiate import Tensor
 from minigan.engine.tensors import record
 
@@ -71,10 +71,8 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
     window = _window("conv2d_filter_grad", x.shape[1:3], pair("kernel", kernel), stride, padding)
     expected = (len(x), *window.output)
     if y.shape[:-1] != expected:
-        raise ShapeError(
-            f"conv2d_filter_grad: x {x.shape} with a {window.kernel} kernel wants y "
-            f"{(*expected, 'k')}, got {y.shape}"
-        )
+        what = f"conv2d_filter_grad: y for x {x.shape} and a {window.kernel} kernel"
+        raise wrong_shape(what, y, (*expected, "k"))
     return _filter_grad(x, y, window)
 
 
@@ -138,16 +136,13 @@ def _biased(bias) -> list:
 
 def _check_filter(op, images, w, bias, channel_axis):
     check_alike(op, images, w)
-    if images.ndim != 4 or w.ndim != 4:
-        raise ShapeError(
-            f"{op}: expected images (n, h, w, channels) and filters (kh, kw, in, out), "
-            f"got {images.shape} and {w.shape}"
-        )
-    if images.shape[3] != w.shape[channel_axis]:
-        raise ShapeError(
-            f"{op}: images {images.shape} have {images.shape[3]} channels, "
-            f"filters {w.shape} want {w.shape[channel_axis]}"
-        )
+    check_images(op, images)
+    if w.ndim != 4:
+        raise wrong_shape(f"{op}: filters", w, "(kh, kw, in, out)")
+    channels, wanted = images.shape[3], w.shape[channel_axis]
+    if channels != wanted:
+        got = f"images {images.shape} have {channels} channels"
+        raise ShapeError(f"{op}: {got}, filters {w.shape} want {wanted}")
     if bias is None:
         return
     check_alike(op, w, bias)
@@ -160,7 +155,6 @@ def _window(op, image, kernel, stride, padding) -> Window:
     (sh, sw), (ph, pw) = pair(f"{op}: stride", stride), pair(f"{op}: padding", padding, 0)
     output = (h + 2 * ph - kh) // sh + 1, (w + 2 * pw - kw) // sw + 1
     if min(*output, h, w) < 1:
-        raise ShapeError(
-            f"{op}: a {kh}x{kw} kernel does not fit an image of {h}x{w} with padding {ph}, {pw}"
-        )
+        image = f"an image of {h}x{w} with padding {ph}, {pw}"
+        raise ShapeError(f"{op}: a {kh}x{kw} kernel does not fit {image}")
     return Window((kh, kw), (sh, sw), (ph, pw), (h, w), output)

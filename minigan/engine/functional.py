@@ -21,6 +21,7 @@ from minigan.engine.checks import (
     check_images,
     pair,
     whole_number,
+    wrong_shape,
 )
 from minigan.engine.differentiate import Tensor
 from minigan.engine.graph import is_recording
@@ -226,11 +227,9 @@ def linear(x, weight, bias=None):
     if bias is None:
         return x @ weight
     if x.ndim < 2 or x.shape[-1] != weight.shape[0]:
-        raise ShapeError(
-            f"linear: x {x.shape} with weight {weight.shape}: want x (n, …, {weight.shape[0]})"
-        )
+        raise wrong_shape(f"linear: x for weight {weight.shape}", x, f"(n, …, {len(weight)})")
     if bias.shape != weight.shape[1:]:
-        raise ShapeError(f"linear: bias {bias.shape} with weight {weight.shape}: want (out,)")
+        raise wrong_shape(f"linear: bias for weight {weight.shape}", bias, weight.shape[1:])
     check_alike("linear", x, weight)
     check_alike("linear", x, bias)
     data = x.backend.matmul(x.data, weight.data)

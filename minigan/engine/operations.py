@@ -195,10 +195,7 @@ def reduced(op, axis, shape) -> tuple:
     axes = sorted([axis_of(op, a, shape) for a in axes])
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{op}: axes {axis} name one axis twice")
-    kept = list(shape)
-    for a in axes:
-        kept[a] = 1
-    return tuple(axes), tuple(kept)
+    return tuple(axes), tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def sum_to(x, shape):

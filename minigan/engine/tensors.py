@@ -54,10 +54,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value):
-        raise AttributeError(
-            "requires_grad can't be set: `with frozen(…):` keeps a network or a leaf constant, and "
-            "tensor(x, requires_grad=True) makes a leaf"
-        )
+        how = "`with frozen(…):` keeps leaves constant, tensor(x, requires_grad=True) makes one"
+        raise AttributeError(f"requires_grad can't be set: {how}")
 
     @property
     def grad(self) -> Tensor | None:
@@ -88,10 +86,8 @@ class Tensor:
     def __reduce__(self):
         """What a copy or a pickle is made of. A graph has no meaning without its other tensors."""
         if self.node is not None:
-            raise TypeError(
-                f"a tensor of shape {self.shape} with a graph behind it is neither copied nor "
-                "pickled: detach() it first"
-            )
+            what = f"a tensor of shape {self.shape} with a graph behind it"
+            raise TypeError(f"{what} is neither copied nor pickled: detach() it first")
         return Tensor, (self.data,)
 
     def __array__(self, *args, **kwargs):
@@ -147,11 +143,9 @@ def _in_place(operation):
     def method(self, other):
         result = operation(self, other)
         if is_recording():
-            raise RuntimeError(
-                f"a leaf of the graph{named(self.node)} of shape {self.shape} can't be changed "
-                "in place while operations are recorded: for an update, do it under no_grad(); "
-                "for a new tensor, write x = x + y instead of x += y"
-            )
+            what = f"a leaf of the graph{named(self.node)} of shape {self.shape}"
+            how = "update it under no_grad(), or write x = x + y, a new tensor, instead of x += y"
+            raise RuntimeError(f"{what} can't be changed while operations are recorded: {how}")
         self.data = result
         return self
 

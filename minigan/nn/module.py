@@ -46,11 +46,9 @@ class Module:
             wrong = wrong or given
         if wrong:
             place, value = wrong[0]
-            where = f" for input {place}" if len(given) > 1 else ""
-            raise TypeError(
-                f"{type(self).__name__}: got a {type(value).__name__}{where}, expected a Tensor: "
-                "wrap it with minigan.tensor(…)"
-            )
+            got = type(value).__name__ + (f" for input {place}" if len(given) > 1 else "")
+            how = "wrap it with minigan.tensor(…)"
+            raise TypeError(f"{type(self).__name__}: got a {got}, expected a Tensor: {how}")
 
     def __setattr__(self, key, value):
         """Writes values into a parameter that is there, and refuses what would break the module."""
@@ -66,10 +64,8 @@ class Module:
         if not isinstance(value, Tensor) and not _is_array(value):
             raise TypeError(f"{what}: got a {type(value).__name__}, expected a tensor or an array")
         if isinstance(value, Tensor) and value.node is not None:
-            raise TypeError(
-                f"{what}: got a result that was recorded: detach() it to take over its numbers, or "
-                "compute with other weights by .at(…)"
-            )
+            how = "detach() it to take over its numbers, or compute with other weights by .at(…)"
+            raise TypeError(f"{what}: got a result that was recorded: {how}")
         parameter.data = value
 
     def _check_attribute(self, key, value):
@@ -180,11 +176,9 @@ class Module:
         do not fit.
         """
         parameters, weights = self.parameters(), list(weights)
-        if [w.shape for w in weights] != [p.shape for p in parameters]:
-            raise ValueError(
-                f"at: got weights of shapes {[w.shape for w in weights]}, expected the "
-                f"parameters' {[p.shape for p in parameters]}"
-            )
+        got, expected = [w.shape for w in weights], [p.shape for p in parameters]
+        if got != expected:
+            raise ValueError(f"at: got weights of shapes {got}, expected {expected}")
         return _replaced(self, dict(zip(map(id, parameters), weights, strict=True)))
 
     def describe(self) -> str:
@@ -234,10 +228,8 @@ def _parts(attributes, prefix=""):
             isinstance(value, (set, frozenset, deque))
             and any(isinstance(item, (Parameter, Module)) for item in value)
         ):
-            raise TypeError(
-                f"{path}: a {type(value).__name__} would be neither trained nor saved: use "
-                "nn.Parameter, and a list, tuple or dict"
-            )
+            what = f"{path}: a {type(value).__name__} would be neither trained nor saved"
+            raise TypeError(f"{what}: use nn.Parameter, and a list, tuple or dict")
 
 
 def _gather(holder, found, above):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minigan.backend import Generator
 from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
-from minigan.engine.checks import check_sizes
+from minigan.engine.checks import check_sizes, wrong_shape
 from minigan.engine.operations import matmul, reshape, transpose
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
@@ -24,10 +24,8 @@ class _Norm(Module):
 
     def check(self, x):
         if x.ndim < self.least or x.shape[-1] != self.features:
-            raise ShapeError(
-                f"{type(self).__name__}({self.features}): got shape {x.shape}, "
-                f"expected (n, …, {self.features}), {self.least} axes or more"
-            )
+            name, few = type(self).__name__, f"{self.least} axes or more"
+            raise wrong_shape(f"{name}({self.features})", x, f"(n, …, {self.features}), {few}")
 
     def normalize(self, x):
         """The result, and by which mean and variance."""

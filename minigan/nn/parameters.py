@@ -105,10 +105,8 @@ class FlatParameters:
         """RuntimeError if a parameter was converted, or is not the one that is there `now`."""
         arrays = [p.data for p in (self.parameters if now is None else now)]
         if len(arrays) != len(self._places) or not all(map(operator.is_, arrays, self._places)):
-            raise RuntimeError(
-                f"{what}: parameters have been converted by .astype(), or replaced, since this was "
-                "made, so it would have no effect on the new ones: make it afterwards, anew"
-            )
+            why = "parameters have been converted by .astype(), or replaced, since this was made"
+            raise RuntimeError(f"{what}: {why}, so it would not touch the new ones: make it anew")
 
     def __reduce__(self):  # in a copy, too, parameters stand in a flat array
         return FlatParameters, (self.parameters,)

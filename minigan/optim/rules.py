@@ -117,14 +117,11 @@ class Optimizer:
             raise ValueError(f"step: {len(gradients)} gradients for {len(parameters)} parameters")
         for p, g in zip(parameters, gradients, strict=True):
             if not isinstance(g, Tensor):
-                raise TypeError(
-                    f"step: the gradient of {p.node.name!r} is {type(g).__name__}, expected a "
-                    "Tensor, as grad(loss, optimizer.parameters) gives"
-                )
+                got = f"{p.node.name!r} is {type(g).__name__}, expected a Tensor"
+                raise TypeError(f"step: the gradient of {got}, as grad(loss, parameters) gives")
             if g.data.shape != p.data.shape:
-                raise ValueError(
-                    f"step: the gradient of {p.node.name!r} has shape {g.shape}, not {p.shape}"
-                )
+                got = f"{p.node.name!r} has shape {g.shape}"
+                raise ValueError(f"step: the gradient of {got}, not {p.shape}")
 
     def state(self) -> dict:
         """The step count and the moments: all that an interrupted run needs."""
