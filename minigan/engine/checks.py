@@ -74,12 +74,6 @@ def wrong_shape(op, x, expected) -> ShapeError:
     return ShapeError(f"{op}: got shape {x.shape}, expected {expected}")
 
 
-def check_images(op, x):
-    """ShapeError, naming the operation, unless x has the axes of images."""
-    if x.ndim != 4:
-        raise wrong_shape(op, x, "images (n, h, w, c)")
-
-
 def axis_of(op, axis: int, shape: tuple) -> int:
     """The axis counted from the front. ShapeError, naming the operation, if there is none such."""
     if type(axis) is not int:  # else no text need be made
@@ -87,9 +81,3 @@ def axis_of(op, axis: int, shape: tuple) -> int:
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(f"{op}: axis {axis} is out of range for shape {shape}")
     return axis % len(shape)
-
-
-def one_tuple(arguments: tuple) -> tuple:
-    """Whether called as f(2, 3) or as f((2, 3)): the tuple (2, 3)."""
-    alone = len(arguments) == 1 and isinstance(arguments[0], (tuple, list))
-    return tuple(arguments[0]) if alone else arguments

@@ -22,8 +22,9 @@ product reads what has just been written.
 from __future__ import annotations
 
 from minigan.backend import Window
-from minigan.engine.checks import ShapeError, check_alike, check_images, pair, wrong_shape
+from minigan.engine.checks import ShapeError, check_alike, pair, wrong_shape
 from minigan.engine.differentiate import Tensor
+from minigan.engine.functional import check_images
 from minigan.engine.tensors import record
 
 

@@ -26,7 +26,7 @@ def grad(y: Tensor, xs, *, cotangent=None, create_graph=False, unused="error") -
     for k, x in enumerate(xs):
         if x.node is None:
             raise ValueError(f"grad: xs[{k}], of shape {x.shape}, does not require a gradient")
-    gradients = _walk_back(y, [x.node for x in xs], cotangent, create_graph)
+    gradients = _walk_back(y, _seed(y, cotangent), [x.node for x in xs], create_graph)
     for k, (x, g) in enumerate(zip(xs, gradients, strict=True)):
         if g is None and unused != "zeros":
             why = 'it was not used, or was detached or frozen; unused="zeros" accepts that'
@@ -36,9 +36,9 @@ def grad(y: Tensor, xs, *, cotangent=None, create_graph=False, unused="error") -
     return gradients
 
 
-def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[Tensor | None]:
+def _walk_back(y: Tensor, seed, targets: list[Node], create_graph) -> list[Tensor | None]:
     """Reverse accumulation: every node's gradient is complete before it is passed on."""
-    gradients = {y.node: _seed(y, cotangent)}
+    gradients = {y.node: seed}
     order = _ancestors(y.node)
     wanted = _leading_to(order, targets)
     asked = set(targets)
@@ -64,7 +64,8 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
     return [gradients.get(node) for node in targets]
 
 
-def _seed(y: Tensor, cotangent):
+def _seed(y: Tensor, cotangent) -> Tensor:
+    """The gradient that the walk begins with."""
     if y.node is None:
         raise ValueError("grad: y was not recorded: no input requires a gradient, or no_grad is on")
     if cotangent is None:
@@ -79,10 +80,8 @@ def _seed(y: Tensor, cotangent):
     return v
 
 
-def _ancestors(node: Node | None) -> list[Node]:
+def _ancestors(node: Node) -> list[Node]:
     """All nodes that `node` was computed from, itself included, oldest first."""
-    if node is None:
-        return []
     seen, stack = {node}, [node]
     while stack:
         for parent, vjp, _ in stack.pop().edges:
@@ -115,10 +114,10 @@ def backward(y: Tensor, cotangent=None):
     `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
     walks only the paths that lead to `xs`.
     """
-    _, frozen = mode_now()
+    seed, (_, frozen) = _seed(y, cotangent), mode_now()
     nodes = _ancestors(y.node)
     leaves = [node for node in nodes if isinstance(node, Leaf) and node not in frozen]
-    for leaf, g in zip(leaves, _walk_back(y, leaves, cotangent, False), strict=True):
+    for leaf, g in zip(leaves, _walk_back(y, seed, leaves, False), strict=True):
         if g is not None:
             leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
 

@@ -1,6 +1,6 @@
 """The differentiable functions that are not operators: activations, selection, pooling, norms.
 
-Each follows the pattern of `operations.py`, whose `abs`, `broadcast_to` and `log` are here too:
+Each follows the pattern of `operations.py`, whose abs, broadcast_to, log and where are here too:
 the forward is array arithmetic, the VJP beside it is written in differentiable operations. What is
 selected (a mask, a sign, the winner of a maximum) is constant wherever the function is
 differentiable, so masks enter as plain arrays.
@@ -12,20 +12,10 @@ import functools
 import operator
 
 from minigan.backend import Generator, backend_of
-from minigan.engine.checks import (
-    ShapeError,
-    axis_of,
-    check_alike,
-    check_broadcast,
-    check_fits,
-    check_images,
-    pair,
-    whole_number,
-    wrong_shape,
-)
+from minigan.engine.checks import ShapeError, axis_of, check_alike, check_fits, pair, wrong_shape
 from minigan.engine.differentiate import Tensor
 from minigan.engine.graph import is_recording
-from minigan.engine.operations import abs, broadcast_to, log, reduced, reshape, select, swap_last  # noqa: F401
+from minigan.engine.operations import abs, broadcast_to, log, reduced, select, swap_last, where  # noqa: F401
 from minigan.engine.tensors import check_labels, is_number, operands, raw, record
 
 # --- Elementwise ---------------------------------------------------------------------------------
@@ -107,37 +97,14 @@ def maximum(a, b):
     def share(g, x, y):
         return select(x.data >= y.data, where(x.data == y.data, g * 0.5, g))
 
-    return record(
-        like.backend.xp.maximum(a.data, b.data),
-        (a, lambda g: share(g, a, b)),
-        (b, lambda g: share(g, b, a)),
-    )
+    data = like.backend.xp.maximum(a.data, b.data)
+    return record(data, (a, lambda g: share(g, a, b)), (b, lambda g: share(g, b, a)))
 
 
 def minimum(a, b):
     """The smaller of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("minimum", a, b)
     return -maximum(-a, -b)
-
-
-def where(condition, a, b):
-    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
-    condition = raw(condition)
-    if condition.dtype.kind != "b":
-        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
-    a, b = operands("where", a, b)
-    for x in (a, b):
-        if not is_number(x):
-            check_broadcast("where", condition.shape, x.shape)
-    like = a if is_number(b) else b
-    xp = like.backend.xp
-    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
-    data = xp.where(condition, *both)
-    return record(
-        data,
-        (a, lambda g: select(condition, g)),
-        (b, lambda g: select(~condition, g)),
-    )
 
 
 def dropout(x, p, rng: Generator):
@@ -163,7 +130,7 @@ def stack(xs, axis=0):
         axis = axis_of("stack", axis, (*xs[0].shape, 1))
         if any(x.shape != xs[0].shape for x in xs):
             raise ShapeError(f"stack: shapes {[x.shape for x in xs]} differ")
-    return _join("stack", [reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in xs], axis)
+    return _join("stack", [x.reshape(*x.shape[:axis], 1, *x.shape[axis:]) for x in xs], axis)
 
 
 def _join(op, xs, axis):
@@ -202,7 +169,6 @@ def one_hot(labels, classes):
     TypeError unless they are integers; ValueError for one that is not from 0 to classes − 1, but on
     a GPU, where to look would be to wait, it gets zeros only.
     """
-    classes = whole_number("one_hot: classes", classes, 1)
     labels = check_labels("one_hot", labels, classes)
     numbers = backend_of(labels).xp.arange(classes)
     return Tensor((labels[..., None] == numbers).astype("float32"))
@@ -216,7 +182,7 @@ def tile_over(y, x):
     if y.ndim != 2 or x.ndim < 2 or len(y) != len(x):
         raise ShapeError(f"tile_over: y {y.shape} over x {x.shape}: want (n, d) and (n, …, c)")
     (n, d), positions = y.shape, x.shape[1:-1]
-    return broadcast_to(reshape(y, (n, *(1,) * len(positions), d)), (n, *positions, d))
+    return broadcast_to(y.reshape(n, *(1,) * len(positions), d), (n, *positions, d))
 
 
 # --- Layers' functions ---------------------------------------------------------------------------
@@ -234,12 +200,8 @@ def linear(x, weight, bias=None):
     check_alike("linear", x, bias)
     data = x.backend.matmul(x.data, weight.data)
     data += bias.data
-    return record(
-        data,
-        (x, lambda g: g @ swap_last(weight)),
-        (weight, lambda g: swap_last(x) @ g),
-        (bias, lambda g: g),
-    )
+    by_x, by_weight = (x, lambda g: g @ swap_last(weight)), (weight, lambda g: swap_last(x) @ g)
+    return record(data, by_x, by_weight, (bias, lambda g: g))
 
 
 def softmax(x, axis=-1):
@@ -286,52 +248,47 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         return (y if shift is None else y + shift), mu, variance
 
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
-    vjp = _NormalizeVJP(x, scale, axes, eps, mu, variance, kept)
-    edges = [(x, vjp.x), (scale, vjp.scale), (shift, vjp.shift)]
-    edges = [(parent, rule) for parent, rule in edges if parent is not None]
-    return record(y, *edges, shared=vjp.shared), mu, variance
+    shared, *rules = _normalize_rules(x.node, scale, axes, eps, mu, variance, kept)
+    edges = [edge for edge in zip((x, scale, shift), rules, strict=True) if edge[0] is not None]
+    return record(y, *edges, shared=shared), mu, variance
 
 
-class _NormalizeVJP:
+def _normalize_rules(node, gamma, axes, eps, mu, variance, kept):
     """The VJPs of `normalize`. With r = 1/√(σ² + ε) and x̂ = (x − μ) r, the gradients are
 
         in x:  γ r (g − mean g − x̂ mean(g x̂)),        in γ:  Σ g x̂,        in β:  Σ g.
 
     The first is g less its parts along 1 and along x̂, which normalising makes irrelevant. All
     three are made of Σ g and Σ g (x − μ), which are computed once. Where second derivatives will
-    be taken, the same stands in differentiable operations, with x̂ and r as functions of x.
+    be taken, the same stands in differentiable operations, with x̂ and r as functions of x. They
+    know x's node, and not x, so that its array need not be kept.
     """
 
-    def __init__(self, x, gamma, axes, eps, mu, variance, kept):
-        self.node, self.gamma, self.axes, self.eps = x.node, gamma, axes, eps
-        self.mu, self.variance, self.kept = mu, variance, kept
+    def shared(g):
+        if not is_recording():
+            return g.backend.normalize_sums(g.data, kept, mu, axes)
+        x = Tensor(g.backend.normalize_input(kept, mu), node)
+        centred = x - x.mean(axes, True)
+        r = ((centred * centred).mean(axes, True) + eps) ** -0.5
+        return centred * r, r
 
-    def shared(self, g):
-        if is_recording():
-            x = Tensor(g.backend.normalize_input(self.kept, self.mu), self.node)
-            centred = x - x.mean(self.axes, True)
-            r = ((centred * centred).mean(self.axes, True) + self.eps) ** -0.5
-            return centred * r, r
-        return g.backend.normalize_sums(g.data, self.kept, self.mu, self.axes)
+    def by_x(g, shared):
+        if not is_recording():
+            statistics = mu, variance, raw(gamma)
+            return Tensor(g.backend.normalize_grad(g.data, kept, *statistics, shared, axes, eps))
+        x_hat, r = shared
+        part = g - g.mean(axes, True) - x_hat * (g * x_hat).mean(axes, True)
+        return part * (r if gamma is None else r * gamma)
 
-    def x(self, g, shared):
-        if is_recording():
-            x_hat, r = shared
-            along = (g * x_hat).mean(self.axes, True)
-            part = g - g.mean(self.axes, True) - x_hat * along
-            return part * (r if self.gamma is None else r * self.gamma)
-        statistics = self.mu, self.variance, raw(self.gamma)
-        return Tensor(
-            g.backend.normalize_grad(g.data, self.kept, *statistics, shared, self.axes, self.eps)
-        )
+    def by_scale(g, shared):
+        if not is_recording():
+            return Tensor(g.backend.normalize_scale_grad(shared, variance, eps))
+        return g * shared[0]
 
-    def scale(self, g, shared):
-        if is_recording():
-            return g * shared[0]
-        return Tensor(g.backend.normalize_scale_grad(shared, self.variance, self.eps))
-
-    def shift(self, g, shared):
+    def by_shift(g, shared):
         return g if is_recording() else Tensor(shared[0])
+
+    return shared, by_x, by_scale, by_shift
 
 
 def _varies_after(shape, axis, ndim) -> bool:
@@ -341,6 +298,12 @@ def _varies_after(shape, axis, ndim) -> bool:
 
 
 # --- Pooling and resizing of images (n, h, w, c) -------------------------------------------------
+
+
+def check_images(op, x):
+    """ShapeError, naming the operation, unless x has the axes of images."""
+    if x.ndim != 4:
+        raise wrong_shape(op, x, "images (n, h, w, c)")
 
 
 def _windows(op, x, kernel, stride):
@@ -370,5 +333,5 @@ def upsample_nearest(x, factor):
     """Each pixel repeated factor × factor times: (n, h, w, c) -> (n, h·f, w·f, c)."""
     check_images("upsample_nearest", x)
     (n, h, w, c), (fh, fw) = x.shape, pair("upsample_nearest: factor", factor)
-    repeated = broadcast_to(reshape(x, (n, h, 1, w, 1, c)), (n, h, fh, w, fw, c))
-    return reshape(repeated, (n, h * fh, w * fw, c))
+    repeated = broadcast_to(x.reshape(n, h, 1, w, 1, c), (n, h, fh, w, fw, c))
+    return repeated.reshape(n, h * fh, w * fw, c)

@@ -10,14 +10,7 @@ from __future__ import annotations
 
 import math
 
-from minigan.engine.checks import (
-    ShapeError,
-    axis_of,
-    check_alike,
-    check_broadcast,
-    check_fits,
-    one_tuple,
-)
+from minigan.engine.checks import ShapeError, axis_of, check_alike, check_broadcast, check_fits
 from minigan.engine.tensors import Tensor, is_number, lift, operands, raw, record
 
 
@@ -47,12 +40,8 @@ def mul(a, b):
 def div(a, b):
     """a / b, elementwise, broadcasting."""
     a, b = operands("div", a, b)
-    return record(
-        a.data / b.data,
-        (a, lambda g, y: div(g, b)),
-        (b, lambda g, y: neg(div(mul(g, y), b))),
-        keep=True,
-    )
+    by_a, by_b = (a, lambda g, y: div(g, b)), (b, lambda g, y: neg(div(mul(g, y), b)))
+    return record(a.data / b.data, by_a, by_b, keep=True)
 
 
 def power(base, exponent):
@@ -107,6 +96,22 @@ def select(condition, x):
     return record(x.backend.select(condition, x.data), (x, lambda g: select(condition, g)))
 
 
+def where(condition, a, b):
+    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
+    condition = raw(condition)
+    if condition.dtype.kind != "b":
+        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
+    a, b = operands("where", a, b)
+    for x in (a, b):
+        if not is_number(x):
+            check_broadcast("where", condition.shape, x.shape)
+    like = a if is_number(b) else b
+    xp = like.backend.xp
+    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
+    data = xp.where(condition, *both)
+    return record(data, (a, lambda g: select(condition, g)), (b, lambda g: select(~condition, g)))
+
+
 def matmul(a, b):
     """a @ b over the last two axes, broadcasting the others; 1-D inputs as in NumPy."""
     a, b = lift(a), lift(b)
@@ -121,18 +126,15 @@ def matmul(a, b):
             return getitem(row, (..., 0, slice(None)) if b.ndim > 1 else 0)
         if b.ndim == 1:
             return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
-    return record(
-        a.backend.matmul(a.data, b.data),
-        (a, lambda g: matmul(g, swap_last(b))),
-        (b, lambda g: matmul(swap_last(a), g)),
-    )
+    by_a, by_b = (a, lambda g: matmul(g, swap_last(b))), (b, lambda g: matmul(swap_last(a), g))
+    return record(a.backend.matmul(a.data, b.data), by_a, by_b)
 
 
 def _check_matmul(a, b):
     m, n = a.shape, b.shape
     if not m or not n:
         raise ShapeError(f"matmul: {m} @ {n}: needs at least one dimension each")
-    inner = n[-2:][0]
+    inner = n[-2:][0]  # a vector's only axis
     if m[-1] != inner:
         raise ShapeError(f"matmul: {m} @ {n}: inner dimensions {m[-1]} and {inner} differ")
     check_broadcast("matmul", m[:-2], n[:-2])
@@ -264,6 +266,13 @@ def astype(x, dtype):
 
 
 # --- Tensor's operators and methods, which only forward ------------------------------------------
+
+
+def one_tuple(arguments: tuple) -> tuple:
+    """Whether called as f(2, 3) or as f((2, 3)): the tuple (2, 3)."""
+    alone = len(arguments) == 1 and isinstance(arguments[0], (tuple, list))
+    return tuple(arguments[0]) if alone else arguments
+
 
 Tensor.T = property(transpose)
 Tensor.astype = astype

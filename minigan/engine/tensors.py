@@ -7,7 +7,7 @@ import operator
 from contextlib import contextmanager
 
 from minigan.backend import Backend, backend_of, cpu, get_backend
-from minigan.engine.checks import ShapeError, check_alike, check_broadcast
+from minigan.engine.checks import ShapeError, check_alike, check_broadcast, whole_number
 from minigan.engine.graph import Leaf, Node, View, is_recording, mode, mode_now
 
 
@@ -323,7 +323,7 @@ def check_labels(op, labels, classes: int):
     TypeError unless they are an array of integers. ValueError, naming the smallest and the largest,
     if one names no class; on a GPU nothing is said, and CuPy counts it modulo `classes`.
     """
-    labels = raw(labels)
+    labels, classes = raw(labels), whole_number(f"{op}: classes", classes)
     got = getattr(labels, "dtype", type(labels).__name__)
     if getattr(got, "kind", "") not in ("i", "u"):
         raise TypeError(f"{op}: labels must be integers, got {got}")

@@ -46,9 +46,7 @@ class Optimizer:
         gradient = self.flat.zeros()
         self._gradients = self.flat.views(gradient)
         vectors = gradient, *(getattr(self, name) for name in self.moments)
-        self._pieces = [
-            (memory, *(vector[piece] for vector in vectors)) for piece, memory in self.flat.pieces
-        ]
+        self._pieces = [(memory, *(v[part] for v in vectors)) for part, memory in self.flat.pieces]
 
     def __getstate__(self):
         return {key: v for key, v in vars(self).items() if key not in ("_gradients", "_pieces")}
@@ -93,12 +91,9 @@ class Optimizer:
     def _advance(self):
         end = getattr(self.schedule, "steps", math.inf)
         if self.t >= end:
-            warnings.warn(
-                f"the learning rate fell to 0 after step {end} of its schedule, so nothing moves: "
-                "give the schedule as many steps as this optimiser takes",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            why = f"the learning rate fell to 0 after step {end} of its schedule, so nothing moves"
+            how = "give the schedule as many steps as this optimiser takes"
+            warnings.warn(f"{why}: {how}", RuntimeWarning, stacklevel=4)
         self.t += 1
         self.live.set(*self.coefficients(self.schedule(self.t), self.t))
 
