@@ -82,13 +82,14 @@ def parse(argv=None):
         quick={"steps": lambda steps: max(1, steps // 8)},
     )
     add = p.add_argument
-    add("--only", action="append", choices=REMEDIES, help="this remedy; may stand again")
+    only = "one of the table's, alone; may stand again"
+    add("--only", action="append", choices=REMEDIES, metavar="REMEDY", help=only)
     add("--seeds", type=options.whole(1), default=5, help="runs of each, from --seed on")
     add("--data", choices=("ring", "grid"), default="ring", help="8 or 25 Gaussians")
     add("--width", type=options.whole(1), default=128, help="units in each of two hidden layers")
     options.shared(p, batch=256, latent=16)
 
-    group = p.add_argument_group("remedies", "what stands here is added to each of the table's")
+    group = p.add_argument_group("remedies", "what stands here is added to each row")
     add = group.add_argument
     add("--loss", choices=sorted(losses.OBJECTIVES), default="non-saturating")
     options.shared(group, lr_g=1e-3, lr_d=1e-3)

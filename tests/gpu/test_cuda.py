@@ -30,7 +30,6 @@ from minigan import (
 from minigan import functional as F
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
-from minigan.cli import Record
 from minigan.data import Batches
 from minigan.engine import ShapeError, grad, no_grad, tensor
 from minigan.engine.functional import (
@@ -43,8 +42,8 @@ from minigan.engine.functional import (
     softmax,
     sqrt,
 )
-from minigan.gan import penalties
-from minigan.training import checkpoint
+from minigan.gan import AuxiliaryClassifier, WithFeatures, penalties
+from minigan.training import Record, checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -278,8 +277,9 @@ def test_a_gradient_of_what_was_not_taken_is_zero_though_infinite(cuda):
                 assert g.numpy()[0] == 0
 
 
-def test_an_embedding_is_the_same_on_both_devices(cuda):
-    labels, results = np.array([2, 0, 2, 1]), []
+@pytest.mark.parametrize("labels", [np.array([2, 0, 2, 1]), np.array([[2, 0, 2], [1, 1, 1]])])
+def test_an_embedding_is_the_same_on_both_devices(cuda, labels):
+    results = []
     for device in (cpu, cuda):
         layer = nn.Embedding(3, 4, rng=device.generator(0))
         layer.weight.data[...] = device.asarray(np.arange(12, dtype="f").reshape(3, 4))
@@ -287,6 +287,29 @@ def test_an_embedding_is_the_same_on_both_devices(cuda):
         results.append([y.numpy(), grad((y * y).sum(), [layer.weight])[0].numpy()])
     for a, b in zip(*results, strict=True):
         close(b, a)
+
+
+def test_a_condition_in_a_captured_step_is_the_eager_one(cuda):
+    """Labels that are drawn in the step, one-hot and embedded, over the positions of images."""
+
+    def made(capture):
+        rng, labels = cuda.generator(0), cuda.generator(1)
+        embedding, x = nn.Embedding(3, 2, rng=rng), Tensor(rng.normal((4, 2, 2, 1)))
+
+        def step():
+            y = labels.integers(0, 3, (4,))
+            shown = F.concatenate([F.one_hot(y, 3), embedding(y)], 1)
+            images = F.concatenate([x, F.tile_over(shown, x)], -1)
+            return images, grad((images * images).sum(), [embedding.weight])[0]
+
+        return cuda.capture(step) if capture else step
+
+    eager, captured, seen = made(False), made(True), set()
+    for _ in range(6):
+        for a, b in zip(eager(), captured(), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+            seen.add(a.numpy().tobytes())
+    assert len(seen) > 6
 
 
 @pytest.mark.parametrize(
@@ -629,17 +652,57 @@ class Classifying(nn.Module):
         return self.source(features), self.classes(features)
 
 
+class Featured(Joined):
+    """D(x, y) with the features that it judges by."""
+
+    def forward(self, x, y):
+        features = F.tanh(self.net[:-1](F.concatenate([x, self.embedding(y)], 1)))
+        return self.net[-1](features), features
+
+
+class Packed(Joined):
+    """D of two samples and their labels: packed when they are joined, and packed each by itself."""
+
+    def __init__(self, rng):
+        super().__init__([12, 6, 1], rng)
+        self.pack, self.flatten = nn.Pack(2), nn.Flatten()
+
+    def forward(self, x, y):
+        joined = self.pack(F.concatenate([x, self.embedding(y)], 1))
+        return self.net(F.concatenate([joined, self.flatten(self.embedding(self.pack(y)))], 1))
+
+
+class Informed(WithFeatures):
+    """A game in which features of D are matched by G, and kept apart by D."""
+
+    relative = True
+
+    def discriminator(self, real, fake):
+        return super().discriminator(real, fake) + losses.pulling_away(fake[1])
+
+    def generator(self, fake, real=None):
+        return super().generator(fake, real) + losses.feature_matching(real[1], fake[1])
+
+
 GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OBJECTIVES}
-GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
+GAMES["packed"] = losses.NonSaturating
+GAMES["features"] = lambda: Informed(losses.Hinge())
+MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
+GAMES["classes"] = lambda: AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
 
 
 class Conditional:
     """D(x, y) against G(z, y): labels beside the images from the batches to the penalties."""
 
-    def __init__(self, device, game, terms, capture=False):
-        rng = device.generator(0)
+    def __init__(self, device, game, terms, capture=False, matching=False):
+        rng, self.matching = device.generator(0), matching
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
-        self.D = Classifying(rng) if game == "classes" else Joined([3, 6, 1], rng)
+        others = {
+            "classes": Classifying,
+            "packed": Packed,
+            "features": lambda rng: Featured([3, 6, 1], rng),
+        }
+        self.D = others.get(game, lambda rng: Joined([3, 6, 1], rng))(rng)
         host = cpu.generator(0)
         for p in [*self.G.parameters(), *self.D.parameters()]:
             p.data = device.asarray(host.normal(p.shape))
@@ -655,8 +718,11 @@ class Conditional:
     def _step(self):
         images, labels = map(Tensor, self.batches.next())
         real, fake = (images.reshape(4, 3), labels), (self.G(self.z, labels), labels)
+        wrong = (real[0], Tensor((labels.data + 1) % 3)) if self.matching else None
         discriminator_step(
-            *(self.D, self.optimizers[1], self.objective, real, fake), penalty=self.penalty
+            *(self.D, self.optimizers[1], self.objective, real, fake),
+            wrong=wrong,
+            penalty=self.penalty,
         )
         return generator_step(self.D, self.optimizers[0], self.objective, fake, real=real).fake
 
@@ -667,15 +733,25 @@ class Conditional:
         return [p.numpy().copy() for p in [*self.G.parameters(), *self.D.parameters()]]
 
 
-@pytest.mark.parametrize("game", GAMES)
-def test_a_conditional_game_is_the_same_everywhere(cuda, game):
+@pytest.mark.parametrize(
+    ("game", "matching"),
+    [
+        (game, matching)
+        for game in GAMES
+        for matching in (False, True)
+        if game in MATCH or not matching
+    ],
+)
+def test_a_conditional_game_is_the_same_everywhere(cuda, game, matching):
     """Every objective with every penalty: on both devices, and captured as eager.
 
     The penalties that draw numbers are held against themselves, as the devices' streams differ.
     """
     alike = ["r1_penalty", "r2_penalty"]
-    here, there = (Conditional(device, game, alike) for device in (cpu, cuda))
-    eager, captured = (Conditional(cuda, game, PENALTIES, capture) for capture in (False, True))
+    here, there = (Conditional(device, game, alike, matching=matching) for device in (cpu, cuda))
+    eager, captured = (
+        Conditional(cuda, game, PENALTIES, capture, matching) for capture in (False, True)
+    )
     start = here.weights()
     for _ in range(5):
         scores = [run.step().item() for run in (here, there, eager, captured)]

@@ -146,6 +146,17 @@ def joined(x, m):
     return out
 
 
+def pooling(reduce, kernel, stride):
+    def reference(x):
+        (kh, kw), (sh, sw), (n, h, w, c) = kernel, stride, x.shape
+        y = np.empty((n, (h - kh) // sh + 1, (w - kw) // sw + 1, c))
+        for m, i, j, k in np.ndindex(y.shape):
+            y[m, i, j, k] = reduce(x[m, i * sh : i * sh + kh, j * sw : j * sw + kw, k])
+        return y
+
+    return reference
+
+
 # --- The table -----------------------------------------------------------------------------------
 
 # The first word is the layer's name.
@@ -204,6 +215,15 @@ LAYERS = {
         (2, 6),
         lambda x: np.array([[[row[0:2]], [row[2:4]], [row[4:6]]] for row in x]),
     ),
+    "AvgPool2d": Layer(lambda rng: nn.AvgPool2d(2), (2, 5, 4, 3), pooling(np.mean, (2, 2), (2, 2))),
+    "AvgPool2d, overlapping": Layer(
+        lambda rng: nn.AvgPool2d((3, 2), stride=(1, 2)),
+        (2, 4, 4, 2),
+        pooling(np.mean, (3, 2), (1, 2)),
+    ),
+    "MaxPool2d": Layer(
+        lambda rng: nn.MaxPool2d(2), (2, 5, 4, 3), pooling(np.max, (2, 2), (2, 2)), domain="even"
+    ),
     "Upsample": Layer(lambda rng: nn.Upsample(3), (2, 2, 3, 2), lambda x: repeat(x, 3, 3)),
     "Upsample, two factors": Layer(
         lambda rng: nn.Upsample((1, 2)),
@@ -245,6 +265,12 @@ LAYERS = {
         lambda rng: nn.Embedding(5, 3, rng=rng),
         (4,),
         lambda labels, w: np.array([list(w[k]) for k in labels]),
+        labels=5,
+    ),
+    "Embedding of sequences": Layer(
+        lambda rng: nn.Embedding(5, 3, rng=rng),
+        (2, 4),
+        lambda labels, w: np.array([[list(w[k]) for k in row] for row in labels]),
         labels=5,
     ),
     "MinibatchDiscrimination": Layer(

@@ -76,18 +76,24 @@ GENERATORS = {
 _CLASSES = np.array([2, 0, 1, 2])
 
 
-def _of_classes(side):
-    """One side of a game in which D also names the class, as a function of all that D says."""
-    game = gan.AuxiliaryClassifier(gan.NonSaturating(), weight=0.5)
+class _Matching(gan.WithFeatures):
+    relative = True
 
-    def loss(real, real_classes, fake, fake_classes):
-        judged = [
-            game.judge(lambda x, y=y, c=c: (y, c), (y, _CLASSES))
-            for y, c in ((real, real_classes), (fake, fake_classes))
-        ]
-        return game.discriminator(*judged) if side == "D's" else game.generator(*judged[::-1])
+    def generator(self, fake, real=None):
+        return super().generator(fake, real) + gan.feature_matching(real[1], fake[1])
 
-    return loss
+
+def _with_more(name, game, labels=()):
+    """Both sides of a game, on D's outputs and what it says beside them: rows of the table."""
+
+    def judged(real, real_more, fake, fake_more):
+        pairs = (real, real_more), (fake, fake_more)
+        return [game.judge(lambda x, said=said: said, (said[0], *labels)) for said in pairs]
+
+    return {
+        f"{name}, D's": (lambda *said: game.discriminator(*judged(*said)), _ALL_THAT_D_SAYS),
+        f"{name}, G's": (lambda *said: game.generator(*judged(*said)[::-1]), _ALL_THAT_D_SAYS),
+    }
 
 
 def _sides(name, objective, real, fake):
@@ -111,9 +117,10 @@ LOSSES |= _sides("EnergyBased", gan.EnergyBased(float(np.median(_ENERGIES[1])) +
 _equilibrium = gan.BoundaryEquilibrium(cpu)
 _equilibrium.k[...] = 0.3
 LOSSES |= _sides("BoundaryEquilibrium", _equilibrium, *_ENERGIES)
+LOSSES |= _with_more("WithFeatures", _Matching(gan.NonSaturating()))
+_classes = gan.AuxiliaryClassifier(gan.NonSaturating(), weight=0.5)
+LOSSES |= _with_more("AuxiliaryClassifier", _classes, [_CLASSES])
 LOSSES |= {
-    "AuxiliaryClassifier, D's": (_of_classes("D's"), _ALL_THAT_D_SAYS),
-    "AuxiliaryClassifier, G's": (_of_classes("G's"), _ALL_THAT_D_SAYS),
     "binary_cross_entropy": (lambda x: gan.binary_cross_entropy(x, 0.9), (_REAL,)),
     "cross_entropy": (lambda x: gan.cross_entropy(x, _CLASSES), (fill((4, 3)),)),
     "feature_matching": (gan.feature_matching, (fill((5, 3)), fill((4, 3), seed=1))),

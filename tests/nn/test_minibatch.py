@@ -25,10 +25,17 @@ def test_minibatch_std_of_a_batch_without_spread_has_a_finite_gradient():
     np.testing.assert_allclose(g.numpy(), 1.0)
 
 
+def test_labels_are_packed_as_samples_are():
+    for m in (1, 2, 3):
+        labels = nn.Pack(m)(tensor(np.arange(6)))
+        assert labels.numpy().tolist() == np.arange(6).reshape(6 // m, m).tolist()
+        assert labels.dtype == np.int64
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "said"),
     [
-        (nn.Pack(4), (6, 2), "6 samples can't be joined by 4"),
+        (nn.Pack(4), (6, 2), r"Pack: got shape \(6, 2\).* multiple of 4"),
         (nn.MinibatchStd(4), (6, 2), "a multiple of 4"),
         (nn.MinibatchStd(), (6,), r"expected \(n, …, c\)"),
         (
