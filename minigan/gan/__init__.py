@@ -1,6 +1,6 @@
 """The game: what the two players minimise, how they move, and what is done when they fail.
 
-In the order of reading: losses, penalties, adversarial, remedies, unrolling.
+In the order of reading: losses, features, penalties, adversarial, remedies, unrolling.
 """
 
 from minigan.gan.adversarial import (
@@ -9,12 +9,14 @@ from minigan.gan.adversarial import (
     GeneratorReport,
     detached,
     diagnose,
+    discriminator_loss,
     discriminator_step,
+    generator_loss,
     generator_step,
 )
+from minigan.gan.features import AuxiliaryClassifier, WithFeatures
 from minigan.gan.losses import (
     OBJECTIVES,
-    AuxiliaryClassifier,
     BoundaryEquilibrium,
     EnergyBased,
     Hinge,

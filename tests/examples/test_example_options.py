@@ -31,8 +31,7 @@ SMALL = {
     "saturation": "--steps 2 --batch 8 --head-start 2",
     "mode_collapse": "--steps 2 --batch 16 --width 8 --frames 1",
     "remedies_table": "--only none --seeds 1 --steps 2 --batch 16 --width 8",
-    "wgan": "--data IMAGES --steps 2 --critic-steps 1 --size 8 --width 4 --hidden 8 --latent 3 "
-    "--batch 8 --samples 4 --every 2",
+    "wgan": "--steps 2 --critic-steps 1",
     "dcgan_mnist": "--data IMAGES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
     "--samples 4 --every 2",
     "began": "--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
@@ -160,7 +159,6 @@ DCGAN = {
     "--samples": Row("2 12", images),
     "--every": Row("1 3", pictures, "--steps 4"),
 }
-LINE = "--data= --steps 3"
 
 OPTIONS = {
     "information_theory": {"--out": Row("elsewhere deep/er", elsewhere)},
@@ -227,16 +225,20 @@ OPTIONS = {
         "--ema": Row("0.05 0.1"),
     },
     "wgan": TRAINING
-    | DCGAN
     | {
-        "--quick": Row(on=LINE),
+        "--quick": Row(on="--steps 3"),
         "--critic-steps": Row("2 3"),
         "--two-sided": Row(),
         "--clip": Row("0.01 0.1"),
     },
     "dcgan_mnist": TRAINING
     | DCGAN
-    | {"--epochs": Row("1 2", epochs), "--loss": Row("hinge minimax")},
+    | {
+        "--epochs": Row("1 2", epochs),
+        "--loss": Row("hinge minimax"),
+        "--critic-steps": Row("2 3"),
+        "--clip": Row("0.01 0.1"),
+    },
     "began": TRAINING
     | {
         "--epochs": Row("1 2", epochs),

@@ -13,7 +13,9 @@ from PIL import Image
 from running import command, complaint, module, run
 from safetensors.numpy import load_file
 
+from minigan import cpu, models, optim
 from minigan.models import mlp
+from minigan.training import checkpoint
 
 without_gpu = pytest.mark.skipif(gpu_is_there(), reason="this machine has a GPU")
 CHECKPOINT = "checkpoint.safetensors"
@@ -53,7 +55,7 @@ def test_gaussian_learns_its_distribution(tmp_path):
 
 
 def test_gaussian_learns_as_well_with_more_steps_of_d(tmp_path, monkeypatch, capsys):
-    """The README's bar, 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
+    """The bar is 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
     example = module("gaussian_1d")
     argv = ["--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path]
     assert example.main(list(map(str, argv))) == 0
@@ -102,8 +104,8 @@ def test_gaussian_refuses_what_float32_cannot_resolve(argv, tmp_path):
 
 
 def test_gaussian_that_loses_its_weights_says_so(tmp_path):
-    out, err = run("gaussian_1d.py", "--lr", "1e30", "--steps", 300, "--out", tmp_path, status=1)
-    assert "NaN or infinity: the weights are lost" in out and "Traceback" not in err
+    _, err = run("gaussian_1d.py", "--lr", "1e30", "--steps", 300, "--out", tmp_path, status=1)
+    assert "NaN or infinity: the weights are lost" in err and "Traceback" not in err
 
 
 # --- dcgan_mnist ---------------------------------------------------------------------------------
@@ -249,6 +251,64 @@ def test_ctrl_c_and_a_lost_terminal_save_and_exit_cleanly(name, small, tmp_path)
     assert f"{steps:,} steps" in out
     run("dcgan_mnist.py", "--resume", "--steps", steps + 2, "--out", tmp_path)
     assert len(load_file(tmp_path / CHECKPOINT)["record/rows"]) == steps + 2
+
+
+# --- dcgan_mnist, as a Wasserstein GAN ------------------------------------------------------------
+
+CRITIC = ["--loss", "wasserstein", "--critic-steps", 5]
+
+
+@pytest.fixture(scope="module")
+def criticised(small, tmp_path_factory):
+    """The checkpoint of a run with a gradient penalty."""
+    out = tmp_path_factory.mktemp("criticised")
+    run("dcgan_mnist.py", *small, *CRITIC, "--hidden", 6, "--steps", 9, "--out", out)
+    return out / CHECKPOINT
+
+
+def test_a_run_with_a_critic_in_two_parts_is_the_run_in_one(small, criticised, tmp_path):
+    run("dcgan_mnist.py", *small, *CRITIC, "--hidden", 6, "--steps", 3, "--out", tmp_path)
+    before = load_file(tmp_path / CHECKPOINT)
+    run("dcgan_mnist.py", "--resume", "--steps", 9, "--out", tmp_path)
+    after, same = load_file(tmp_path / CHECKPOINT), load_file(criticised)
+    assert after.keys() == same.keys()
+    assert all(after[key].tobytes() == same[key].tobytes() for key in same)
+    weights = [k for k in after if k.startswith(("G/", "D/", "average/")) and "running" not in k]
+    still = {key for key in weights if not (before[key] != after[key]).any()}
+    constant = max(key for key in weights if key.startswith("D/") and key.endswith("bias"))
+    assert len(weights) > 20 and still <= {constant}, "what is added to f cancels in its value"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"samples_000009.png", "value.png", "training.gif"} < names
+
+
+def test_a_checkpoint_says_how_to_make_its_generator(criticised):
+    how = checkpoint.peek(criticised)["generator"]
+    assert (how["network"], how["noise"], how["low"]) == ("dcgan", "normal", -1.0)
+    G = models.dcgan_generator(rng=cpu.generator(0), **how["arguments"])
+    average = optim.EMA(G)
+    checkpoint.load(criticised, {"average": average}, partial=True)
+    saved = load_file(criticised)
+    for key, value in average.network.state().items():
+        np.testing.assert_array_equal(value, saved[f"average/{key}"])
+
+
+def test_clipped_weights_stay_within_their_bound_and_others_do_not(small, criticised, tmp_path):
+    argv = [*small, *CRITIC, "--hidden", 6, "--clip", 0.015, "--steps", 3, "--out", tmp_path]
+    run("dcgan_mnist.py", *argv)
+    clipped, free = load_file(tmp_path / CHECKPOINT), load_file(criticised)
+
+    def largest(saved):
+        return max(abs(v).max() for k, v in saved.items() if k.startswith("D/") and "run" not in k)
+
+    assert largest(clipped) == np.float32(0.015) < largest(free)
+
+
+def test_a_run_keeps_its_critics_steps(criticised):
+    _, err = run("dcgan_mnist.py", "--resume", criticised, "--critic-steps", 2, status=2)
+    assert "--critic-steps 5" in complaint(err)
+
+
+# --- Theory and stability -------------------------------------------------------------------------
 
 
 def test_information_theory_prints_the_lectures_numbers(tmp_path):

@@ -115,6 +115,26 @@ def test_the_unrolled_weights_are_where_the_optimiser_then_goes(name):
         np.testing.assert_allclose(mine.numpy(), p.numpy(), rtol=1e-6, atol=1e-7)
 
 
+def test_a_matching_discriminator_is_unrolled_as_it_steps():
+    game = Game(OPTIMIZERS["adam"])
+    wrong = tensor(game.real.numpy()[::-1] + 0.5)
+    ahead = game.unrolling(3).weights(game.real, game.fake, wrong=wrong)
+    other = game.unrolling(3).weights(game.real, game.fake)
+    fake = tensor(game.fake.numpy(), requires_grad=True)
+    report = game.unrolling(3).generator_step(optim.SGD(game.G, 0.1), game.real, game.G(game.z))
+    said = game.unrolling(3).generator_step(
+        *(optim.SGD(game.G, 0.1), game.real, game.G(game.z)), wrong=wrong
+    )
+    assert report.loss.item() != said.loss.item()
+    for _ in range(3):
+        discriminator_step(game.D, game.optimizer, game.objective, game.real, fake, wrong=wrong)
+    for mine, p in zip(ahead, game.D.parameters(), strict=True):
+        np.testing.assert_allclose(mine.numpy(), p.numpy(), rtol=1e-6, atol=1e-7)
+    assert any(
+        np.abs(a.numpy() - b.numpy()).max() > 1e-3 for a, b in zip(ahead, other, strict=True)
+    )
+
+
 @pytest.mark.parametrize("penalised", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_gradient_through_unrolled_steps_is_that_of_differences(name, penalised):

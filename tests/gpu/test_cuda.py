@@ -42,7 +42,7 @@ from minigan.engine.functional import (
     softmax,
     sqrt,
 )
-from minigan.gan import penalties
+from minigan.gan import AuxiliaryClassifier, WithFeatures, penalties
 from minigan.training import Record, checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
@@ -653,17 +653,57 @@ class Classifying(nn.Module):
         return self.source(features), self.classes(features)
 
 
+class Featured(Joined):
+    """D(x, y) with the features that it judges by."""
+
+    def forward(self, x, y):
+        features = F.tanh(self.net[:-1](F.concatenate([x, self.embedding(y)], 1)))
+        return self.net[-1](features), features
+
+
+class Packed(Joined):
+    """D of two samples and their labels: packed when they are joined, and packed each by itself."""
+
+    def __init__(self, rng):
+        super().__init__([12, 6, 1], rng)
+        self.pack, self.flatten = nn.Pack(2), nn.Flatten()
+
+    def forward(self, x, y):
+        joined = self.pack(F.concatenate([x, self.embedding(y)], 1))
+        return self.net(F.concatenate([joined, self.flatten(self.embedding(self.pack(y)))], 1))
+
+
+class Informed(WithFeatures):
+    """A game in which features of D are matched by G, and kept apart by D."""
+
+    relative = True
+
+    def discriminator(self, real, fake):
+        return super().discriminator(real, fake) + losses.pulling_away(fake[1])
+
+    def generator(self, fake, real=None):
+        return super().generator(fake, real) + losses.feature_matching(real[1], fake[1])
+
+
 GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OBJECTIVES}
-GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
+GAMES["packed"] = losses.NonSaturating
+GAMES["features"] = lambda: Informed(losses.Hinge())
+MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
+GAMES["classes"] = lambda: AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
 
 
 class Conditional:
     """D(x, y) against G(z, y): labels beside the images from the batches to the penalties."""
 
-    def __init__(self, device, game, terms, capture=False):
+    def __init__(self, device, game, terms, capture=False, matching=False):
         rng, noise = device.generator(0), [device.generator(k) for k in (1, 2)]
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
-        self.D = Classifying(rng) if game == "classes" else Joined([3, 6, 1], rng)
+        others = {
+            "classes": Classifying,
+            "packed": Packed,
+            "features": lambda rng: Featured([3, 6, 1], rng),
+        }
+        self.D = others.get(game, lambda rng: Joined([3, 6, 1], rng))(rng)
         host = cpu.generator(0)
         for p in [*self.G.parameters(), *self.D.parameters()]:
             p.data = device.asarray(host.normal(p.shape))
@@ -678,13 +718,17 @@ class Conditional:
             "dragan": penalties.dragan_penalty(noise[1], weight=0.1),
         }
         self.terms = [known[name] for name in terms.split()]
+        self.matching = matching
         self.step = device.capture(self._step) if capture else self._step
 
     def _step(self):
         images, labels = map(Tensor, self.batches.next())
         real, fake = (images.reshape(4, 3), labels), (self.G(self.z, labels), labels)
+        wrong = (real[0], Tensor((labels.data + 1) % 3)) if self.matching else None
         discriminator_step(
-            *(self.D, self.optimizers[1], self.objective, real, fake), penalty=self.penalty
+            *(self.D, self.optimizers[1], self.objective, real, fake),
+            wrong=wrong,
+            penalty=self.penalty,
         )
         return generator_step(self.D, self.optimizers[0], self.objective, fake, real=real).fake
 
@@ -695,15 +739,23 @@ class Conditional:
         return [p.numpy().copy() for p in [*self.G.parameters(), *self.D.parameters()]]
 
 
-@pytest.mark.parametrize("game", GAMES)
-def test_a_conditional_game_is_the_same_everywhere(cuda, game):
+@pytest.mark.parametrize(
+    ("game", "matching"),
+    [
+        (game, matching)
+        for game in GAMES
+        for matching in (False, True)
+        if game in MATCH or not matching
+    ],
+)
+def test_a_conditional_game_is_the_same_everywhere(cuda, game, matching):
     """Every objective with every penalty: on both devices, and captured as eager.
 
     The penalties that draw numbers are held against themselves, as the devices' streams differ.
     """
-    here, there = (Conditional(device, game, "r1 r2") for device in (cpu, cuda))
-    every = "r1 r2 gradient dragan"
-    eager, captured = (Conditional(cuda, game, every, capture) for capture in (False, True))
+    every, how = "r1 r2 gradient dragan", {"matching": matching}
+    here, there = (Conditional(device, game, "r1 r2", **how) for device in (cpu, cuda))
+    eager, captured = (Conditional(cuda, game, every, capture, **how) for capture in (False, True))
     start = here.weights()
     for _ in range(5):
         scores = [run.step().item() for run in (here, there, eager, captured)]
@@ -885,8 +937,15 @@ EXAMPLES = {
     "dcgan_mnist": [*IMAGES, "--steps", "8", "--samples", "4", "--width", "4", "--hidden", "8"],
     "optimal_discriminator": ["--steps", "20", "--batch", "16"],
     "wgan": ["--steps", "20"],
-    "wgan on images": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"],
-    "wgan, clipped": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"],
+    "dcgan_mnist, wasserstein": [
+        *(*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"),
+        *("--loss", "wasserstein", "--critic-steps", "5"),
+    ],
+    "dcgan_mnist, clipped": [
+        *(*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"),
+        *("--loss", "wasserstein", "--critic-steps", "5"),
+    ],
+    "saturation": ["--steps", "20", "--head-start", "10", "--batch", "16"],
     "mode_collapse": ["--steps", "8", "--frames", "2", "--width", "8", "--batch", "16"],
     "mode_collapse, packed": ["--steps", "8", "--width", "8", "--batch", "16", "--pack", "2"],
     "remedies_table": [
@@ -909,7 +968,7 @@ EXAMPLES = {
         "100",
     ],
 }
-RESUMED = ("dcgan_mnist", "wgan on images", "mode_collapse", "began", "goodfellow_2014")
+RESUMED = ("dcgan_mnist", "dcgan_mnist, wasserstein", "mode_collapse", "began", "goodfellow_2014")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -82,6 +82,9 @@ def test_packing_joins_neighbours_and_loses_nothing(m):
     check_values(nn.Pack(m), joined, x)
     check_values(nn.Pack(m), lambda x: x.reshape(6 // m, 3 * m), fill((6, 3)))
     check_gradients(nn.Pack(m), x)
+    labels = nn.Pack(m)(tensor(np.arange(6)))
+    assert labels.numpy().tolist() == np.arange(6).reshape(6 // m, m).tolist()
+    assert labels.dtype == np.int64
 
 
 @pytest.mark.parametrize(
