@@ -44,9 +44,8 @@ from measure import (
 )
 from process import restart_in_clean_environment
 
-from minigan import Tensor, grad, plots, tensor
+from minigan import Tensor, evaluation, grad, plots, tensor
 from minigan.data import Batches
-from minigan.evaluation import metrics
 from minigan.system import terminal
 
 SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
@@ -121,12 +120,12 @@ def epoch(count, size=64):
 
 
 METRICS = {
-    "modes": lambda x, y: metrics.modes(x, y[:25], 1.0),
-    "nearest": metrics.nearest,
-    "Parzen": lambda x, y: metrics.parzen_log_likelihood(x, y, 1.0),
-    "MMD": lambda x, y: metrics.mmd(x, y, bandwidths=[1.0, 4.0]),
-    "Fréchet": metrics.frechet_distance,
-    "precision, recall": metrics.precision_recall,
+    "modes": lambda x, y: evaluation.modes(x, y[:25], 1.0),
+    "nearest": evaluation.nearest,
+    "Parzen": lambda x, y: evaluation.parzen_log_likelihood(x, y, 1.0),
+    "MMD": lambda x, y: evaluation.mmd(x, y, bandwidths=[1.0, 4.0]),
+    "Fréchet": evaluation.frechet_distance,
+    "precision, recall": evaluation.precision_recall,
 }
 
 

@@ -46,9 +46,8 @@ class Window(NamedTuple):
     @property
     def reach(self) -> tuple[int, int]:
         """How many padded pixels the windows cover, (o − 1)·s + k, per direction."""
-        return tuple(
-            (o - 1) * s + k for o, s, k in zip(self.output, self.stride, self.kernel, strict=True)
-        )
+        sides = zip(self.output, self.stride, self.kernel, strict=True)
+        return tuple((o - 1) * s + k for o, s, k in sides)
 
 
 class Generator(ABC):

@@ -4,11 +4,9 @@ In the order of reading: losses, features, penalties, adversarial, remedies, unr
 """
 
 from minigan.gan.adversarial import (
-    LOST,
     DiscriminatorReport,
     GeneratorReport,
     detached,
-    diagnose,
     discriminator_loss,
     discriminator_step,
     generator_loss,

@@ -170,29 +170,3 @@ def generator_step(
     loss, report = generator_loss(D, objective, fake, real=real, penalty=penalty)
     optimizer.descend(loss)
     return report
-
-
-LOST = (
-    "NaN or infinity: the weights are lost. Resume the last checkpoint, or start again, with lower "
-    "learning rates."
-)
-
-
-def diagnose(spread, scores=None) -> str | None:
-    """What is going wrong, what it means and what to try, in one line; None if all seems well.
-
-    spread: the standard deviation of G's samples over a batch, averaged over their pixels.
-    scores: recent means of D(x) and D(G(z)), if they are probabilities.
-    """
-    if spread < 0.02:
-        return (
-            "G's samples hardly differ from each other (mode collapse): G has found one sample "
-            "that D accepts. Try another seed, a lower rate for G, or another loss."
-        )
-    if scores is not None and scores[0] > 0.98 and scores[1] < 0.02:
-        return (
-            f"D has won: real samples get {scores[0]:.3f} from it and generated ones "
-            f"{scores[1]:.3f}, so it tells G little about how to improve. Try a lower rate for D, "
-            "a higher one for G, or another loss."
-        )
-    return None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from minigan import optim
 from minigan.engine import Tensor, grad, tensor
-from minigan.engine import functional as F
 from minigan.engine.checks import whole_number
 from minigan.gan.adversarial import GeneratorReport, discriminator_loss, generator_loss
 from minigan.gan.losses import Objective
@@ -25,17 +23,15 @@ class Unrolling:
     The K steps are those that D's optimiser would make next, with its moments and learning rates,
     on the batch given. They cost K steps of D and a second differentiation of each.
 
-    D: its optimiser must hold D's parameters and be an SGD or an Adam. Adam's √v̂ + ε is here
-    √(v̂ + ε²): where a gradient has always been 0, the root has an infinite slope.
+    D: its optimiser must hold D's parameters and be an SGD or an Adam, which has √(v̂ + ε²) here.
     objective, penalty: what D's own steps minimise. penalty(D, real, fake) is differentiated again.
     """
 
     def __init__(
         self, D: Module, optimizer: Optimizer, objective: Objective, *, steps, penalty=None
     ):
-        if whole_number("Unrolling: steps", steps) < 1:
-            raise ValueError(f"Unrolling: {steps} steps, expected at least 1")
-        if type(optimizer) not in _RULES:
+        steps = whole_number("Unrolling: steps", steps, 1)
+        if "ahead" not in vars(type(optimizer)):  # one that is inherited may be another rule's
             raise TypeError(
                 f"Unrolling: got a {type(optimizer).__name__}, which can't be differentiated: "
                 "expected SGD or Adam"
@@ -43,7 +39,6 @@ class Unrolling:
         if list(map(id, optimizer.parameters)) != list(map(id, D.parameters())):
             raise ValueError("Unrolling: the optimiser holds other parameters than D's")
         self.D, self.optimizer, self.objective, self.penalty = D, optimizer, objective, penalty
-        self._coefficients, self._update = _RULES[type(optimizer)]
         self._live = [optimizer.flat.backend.live() for _ in range(steps)]
 
     def weights(self, real: Tensor, fake: Tensor, *, wrong=None) -> list[Tensor]:
@@ -60,7 +55,7 @@ class Unrolling:
                     *(ahead, self.objective, real, fake), wrong=wrong, penalty=self.penalty
                 )
                 (g,) = grad(loss, [theta], create_graph=True)
-                theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
+                theta, *moments = self.optimizer.ahead(live, theta, g, *moments)
         return flat.views(theta)
 
     def generator_step(
@@ -77,35 +72,9 @@ class Unrolling:
         return report
 
     def _advance(self):
-        for t, live in enumerate(self._live, start=self.optimizer.t + 1):
-            live.set(*self._coefficients(self.optimizer, self.optimizer.schedule(t), t))
-
-
-def _sgd_coefficients(sgd, lr, t):
-    return (lr,)
-
-
-def _sgd(sgd, live, theta, g, u):
-    u = u * sgd.momentum + g
-    step = g + u * sgd.momentum if sgd.nesterov else u
-    return theta - step * live[0], u
-
-
-def _adam_coefficients(adam, lr, t):
-    """α / (1 − β₁ᵗ), 1 / (1 − β₂ᵗ) and 1 − α λ."""
-    return lr / (1 - adam.beta1**t), 1 / (1 - adam.beta2**t), 1 - lr * adam.weight_decay
-
-
-def _adam(adam, live, theta, g, m, v):
-    m = m * adam.beta1 + g * (1 - adam.beta1)
-    v = v * adam.beta2 + g * g * (1 - adam.beta2)
-    root = F.sqrt(v * live[1] + adam.eps**2)
-    if adam.weight_decay:
-        theta = theta * live[2]
-    return theta - m * live[0] / root, m, v
-
-
-_RULES = {optim.SGD: (_sgd_coefficients, _sgd), optim.Adam: (_adam_coefficients, _adam)}
+        optimizer = self.optimizer
+        for t, live in enumerate(self._live, start=optimizer.t + 1):
+            live.set(*optimizer.coefficients(optimizer.schedule(t), t))
 
 
 @contextlib.contextmanager

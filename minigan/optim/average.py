@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigan.nn import Module
-from minigan.optim.checks import fraction
+from minigan.optim.checks import counted, fraction
 
 
 class EMA:
@@ -53,19 +53,17 @@ class EMA:
 
     def state(self) -> dict:
         """The step count and the averages."""
-        averages = self.network.state()
-        return {self._count(averages): self.t} | averages
+        return {self._count(): self.t} | self.network.state()
 
     def load_state(self, state: dict):
         """Takes over `state()` of the average of an equal network."""
-        count = self._count(self.network.state())
-        self.network.load_state({key: value for key, value in state.items() if key != count})
-        self.t = state[count]
+        t, averages = counted(state, self._count())
+        self.network.load_state(averages)
+        self.t = t
 
-    @staticmethod
-    def _count(averages) -> str:
+    def _count(self) -> str:
         """What the step count is called in a state: t, unless a parameter has that name."""
-        name = "t"
+        name, averages = "t", self.network.state()
         while name in averages:
             name += "'"
         return name

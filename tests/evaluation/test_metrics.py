@@ -12,18 +12,23 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
 
 from minigan.data import Grid, Ring
+from minigan.engine import Tensor, tensor
 from minigan.evaluation import (
+    class_shares,
     confidence_interval,
+    diversity,
     frechet_distance,
-    metrics,
     mmd,
     modes,
     nearest,
+    pairs,
     parzen_log_likelihood,
     parzen_sigma,
     precision_recall,
+    spread,
     standard_error,
 )
 
@@ -36,7 +41,7 @@ def random(seed=0):
 def block(request, monkeypatch):
     """Blocks of one pair, of a few, of some points, and of everything in these tests."""
     if request.param:
-        monkeypatch.setattr(metrics, "BLOCK", request.param)
+        monkeypatch.setattr(pairs, "BLOCK", request.param)
 
 
 def distance(a, b):
@@ -112,14 +117,14 @@ def test_the_error_of_a_squared_distance_is_as_small_as_said(seed, d, offset, sl
     b[0] = a[0]
     centre = b.mean(axis=0)
     seen = np.zeros((11, 5), int)
-    for rows, columns, squared in metrics._squared_distances(a, b, slack=slack):
+    for rows, columns, squared in pairs.squared_distances(a, b, slack=slack):
         seen[rows, columns] += 1
         for i, row in zip(range(11)[rows], squared, strict=True):
             for j, value in zip(range(5)[columns], row, strict=True):
                 exact = math.fsum((u - v) ** 2 for u, v in zip(a[i], b[j], strict=True))
                 norms = sum(((x - centre) ** 2).sum() for x in (a[i], b[j]))
                 # (u − v)² is rounded too: by next to nothing, as the offset cancels exactly.
-                bound = metrics._rounding(d) * norms + 4e-16 * exact
+                bound = pairs.rounding(d) * norms + 4e-16 * exact
                 assert abs(value - max(exact - slack * norms, 0)) <= bound
     assert (seen == 1).all()
 
@@ -294,6 +299,30 @@ def test_parzen_sigma_is_the_best_of_the_grid():
 def test_parzen_sigma_of_points_among_the_samples_is_the_least():
     samples = random().standard_normal((30, 6))
     assert parzen_sigma(samples, samples, [0.01, 0.1, 1.0]) == 0.01
+
+
+# --- How varied samples are ----------------------------------------------------------------------
+
+
+def test_spread_is_the_distance_of_pairs():
+    """√ of half the mean squared distance over all ordered pairs, each with itself included."""
+    x = np.random.default_rng(1).standard_normal((20, 3, 3, 1)).astype("float32")
+    squared = 2 * (pdist(x.reshape(20, -1)) ** 2).sum() / 20**2
+    assert spread(tensor(x)).item() == pytest.approx(np.sqrt(squared / 2), rel=1e-5)
+    assert not spread(tensor(x, requires_grad=True)).requires_grad
+
+
+def test_diversity_is_a_share_of_the_datas_and_stays_on_the_device(cuda):
+    real = random(2).standard_normal((50, 4, 4, 1)).astype("float32")
+    wide, alike = (Tensor(cuda.asarray(factor * real + 5)) for factor in (2, 0))
+    real = Tensor(cuda.asarray(real))
+    assert isinstance(diversity(wide, real).data, cuda.xp.ndarray)
+    assert diversity(wide, real).item() == pytest.approx(2, rel=1e-5)
+    assert diversity(alike, real).item() == 0
+
+
+def test_class_shares_count_the_classes_that_nobody_has():
+    assert class_shares([2, 0, 2, 2], 4).tolist() == [0.25, 0, 0.75, 0]
 
 
 # --- MMD -----------------------------------------------------------------------------------------

@@ -4,18 +4,16 @@ import json
 import os
 import signal
 import subprocess
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from running import command, complaint, module, run
-from scipy.cluster.vq import kmeans2
 
-from minigan import Tensor, cli, cpu, data, models, optim
-from minigan.training import checkpoint
-from minigan.training.checkpoint import CheckpointError
+from minigan import Tensor, cpu, data, models, optim
+from minigan.nn import Module, Parameter
+from minigan.training import CheckpointError, OptionError, Sampler, checkpoint, generated
 
 SCRIPT = "evaluate_mnist.py"
 TEST = "test images"
@@ -62,12 +60,6 @@ def copy_of_classifier(ruler, folder):
     return path
 
 
-def test_k_means_is_scipys(example):
-    x = np.random.default_rng(0).normal(size=(300, 5)).astype("float32")
-    expected, _ = kmeans2(x, x[:7].copy(), iter=3, minit="matrix")
-    np.testing.assert_allclose(example.k_means(x, 7), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_the_classifier_is_kept_and_only_for_what_it_was_trained_on(
     ruler, example, tmp_path, capsys
 ):
@@ -88,8 +80,8 @@ def test_the_classifier_is_kept_and_only_for_what_it_was_trained_on(
 def score(ruler, example, tmp_path):
     """A function from an array of images to their scores, those of real ones, and the Parzen's."""
 
-    def scored(images):
-        np.savez(tmp_path / "samples.npz", images=images)
+    def scored(images, **labels):
+        np.savez(tmp_path / "samples.npz", images=images, **labels)
         copy_of_classifier(ruler, tmp_path)
         example.main([str(tmp_path / "samples.npz"), "--quick", "--out", str(tmp_path)])
         result = scores(tmp_path)
@@ -164,6 +156,7 @@ def constant(value):
 
 DCGAN = {"latent": 3, "width": 2}
 FIRST = {"latent": 3, "hidden": 4}
+LIKE = data.Dataset("like these", np.zeros((1, 28, 28, 1), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -180,8 +173,8 @@ FIRST = {"latent": 3, "hidden": 4}
 def test_pixels_go_from_low_to_one(example, tmp_path, network, arguments, low, noise, value, byte):
     path = tmp_path / "checkpoint.safetensors"
     save_generator(path, network, arguments, low=low, noise=noise, change=constant(value))
-    images = example.samples(path, 130, cpu.generator(0))
-    assert images.shape == (130, 28, 28, 1) and images.dtype == np.uint8
+    images, asked = example.samples(path, 130, cpu.generator(0), LIKE)
+    assert asked is None and images.shape == (130, 28, 28, 1) and images.dtype == np.uint8
     assert (images == byte).all()
 
 
@@ -189,11 +182,12 @@ def test_the_average_is_what_is_scored(example, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     both = {"change": constant(-100), "average": constant(100)}
     save_generator(path, "dcgan", DCGAN, low=-1.0, noise="normal", **both)
-    assert (example.samples(tmp_path, 100, cpu.generator(0)) == 255).all()
+    images, _ = example.samples(tmp_path, 100, cpu.generator(0), LIKE)
+    assert (images == 255).all()
 
 
 @pytest.mark.parametrize("noise", ["normal", "uniform"])
-def test_noise_is_drawn_as_the_checkpoint_says(example, tmp_path, noise):
+def test_noise_is_drawn_as_the_checkpoint_says(tmp_path, noise):
     """Pixels that show z itself: a G whose one ReLU path passes z₀ from −1 … 1 on to all pixels."""
 
     def pass_on(G):
@@ -205,7 +199,7 @@ def test_noise_is_drawn_as_the_checkpoint_says(example, tmp_path, noise):
 
     path = tmp_path / "checkpoint.safetensors"
     save_generator(path, "goodfellow_2014", FIRST, low=0.0, noise=noise, change=pass_on)
-    images = example.samples(path, 4000, cpu.generator(0)).astype(float) / 255
+    images = generated(path, 4000, cpu.generator(0))[0].astype(float) / 255
     assert (images == images[:, :1, :1]).all()
     z = np.log(images[:, 0, 0, 0] / (1 - images[:, 0, 0, 0]))
     assert abs(z.mean()) < 0.06
@@ -224,52 +218,55 @@ def test_what_dcgan_mnist_writes_is_scored_in_one_command(ruler, example, tmp_pa
     assert result["samples"]["frechet"] > 20 * ruler.scores[TEST]["frechet"]
 
 
-# --- Training ------------------------------------------------------------------------------------
+# --- Classes that were asked for -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_images_are_moved_by_a_pixel_at_most(example, cuda, device):
-    """Each image is one of its nine neighbours, made here by slices, and all nine occur."""
-    images = np.random.default_rng(0).uniform(-1, 1, (90, 6, 5, 1)).astype("float32")
-    backend = {"cpu": cpu, "cuda": cuda}[device]
-    moved = example.shifted(Tensor(backend.asarray(images)), backend.generator(1)).numpy()
-    assert moved.shape == images.shape and moved.dtype == np.float32
-    seen = set()
-    for image, result in zip(images, moved, strict=True):
-        wide = np.full((8, 7, 1), -1, "float32")
-        wide[1:7, 1:6] = image
-        found = [
-            (i, j)
-            for i in range(3)
-            for j in range(3)
-            if np.array_equal(wide[i : i + 6, j : j + 5], result)
+class Told(Module):
+    """Draws the class that it is told, a real digit of it each time; or none but ones."""
+
+    def __init__(self, rng, latent, deaf=False):
+        super().__init__()
+        digits = data.drawn_digits(500, 7)
+        self.scale = Parameter(np.ones(1, "float32"))
+        self.images = [data.to_unit(digits.images[digits.labels == c]) for c in range(10)]
+        self.deaf = deaf
+
+    def forward(self, z, labels):
+        drawn = [
+            self.images[1 if self.deaf else c][i % 30] for i, c in enumerate(labels.data.tolist())
         ]
-        assert len(found) == 1
-        seen.update(found)
-    assert len(seen) == 9
+        return Tensor(np.stack(drawn)) * self.scale
 
 
-def train(example, device, digits, seed):
-    rngs = device.generator(seed).spawn(3)
-    C = models.digit_classifier(rng=rngs[0], dropout=rngs[1], width=2, hidden=16)
-    return example.train_classifier(C, rngs[2], digits, SimpleNamespace(steps=40, seed=seed))
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_generator_that_is_told_classes_is_asked_whether_it_draws_them(
+    deaf, ruler, example, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(models.GENERATORS, "told", Told)
+    sampler = Sampler("told", {"latent": 2, "deaf": deaf}, classes=10)
+    parts = {"G": sampler.build(cpu.generator(0))}
+    checkpoint.save(tmp_path / checkpoint.NAME, parts, generator=sampler.recipe())
+    copy_of_classifier(ruler, tmp_path)
+    example.main([str(tmp_path), "--quick", "--out", str(tmp_path)])
+    mine = scores(tmp_path)["samples"]
+    rows = {line[:40].strip(): line[40:].split() for line in capsys.readouterr().out.splitlines()}
+    if deaf:
+        assert mine["accuracies"] == [c == 1 for c in range(10)] and mine["accuracy"] < 0.2
+    else:
+        assert min(mine["accuracies"]) > 0.9 and mine["accuracy"] > 0.97
+    assert rows["the class that was asked for"][0] == f"{mine['accuracy']:.1%}"
+    assert rows["the same, of the worst class"][0] == f"{min(mine['accuracies']):.1%}"
 
 
-def test_the_classifier_trains_in_a_captured_step(example, cuda, monkeypatch):
-    """On the device, where a wait within the step would be refused."""
-    monkeypatch.setattr(example, "BATCH", 20)
-    digits = data.drawn_digits(40, 0)
-    seen = example.look(train(example, cuda, digits, 0), digits.images)
-    assert seen.features.shape == (40, 16) and (seen.features >= 0).all()
-    assert np.allclose(seen.probabilities.sum(axis=1), 1, atol=1e-5)
-    assert (seen.probabilities.argmax(axis=1) == digits.labels).mean() > 0.5  # by chance: 0.1
+def test_labels_in_a_file_are_what_was_asked_for(score, tmp_path):
+    digits = data.drawn_digits(300, 5)
+    right, _, _ = score(digits.images, labels=digits.labels)
+    wrong, _, _ = score(digits.images, labels=(digits.labels + 1) % 10)
+    assert right["accuracy"] > 0.97 and wrong["accuracy"] < 0.03
+    assert "accuracy" not in score(digits.images)[0]
 
 
-def test_one_seed_gives_one_classifier(example, monkeypatch):
-    monkeypatch.setattr(example, "BATCH", 20)
-    digits = data.drawn_digits(40, 0)
-    first, again, other = (train(example, cpu, digits, seed).flat().values() for seed in (0, 0, 1))
-    assert first.tobytes() == again.tobytes() != other.tobytes()
+# --- Interrupted -------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a child")
@@ -282,9 +279,10 @@ def test_ctrl_c_leaves_no_half_trained_classifier(tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 60
-    while not out.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    shown = ""
+    while "/100000" not in shown:  # the bar of the training
+        shown += (more := child.stderr.read(1))
+        assert more, shown
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in err
@@ -296,6 +294,10 @@ def test_ctrl_c_leaves_no_half_trained_classifier(tmp_path):
 
 def npz(path, **arrays):
     np.savez(path, **arrays)
+
+
+def labelled(labels):
+    return lambda path: npz(path, images=np.zeros((100, 28, 28), "uint8"), labels=labels)
 
 
 def diverged(path):
@@ -326,13 +328,30 @@ def unknown(path):
         ("a.npz", lambda path: npz(path, x=np.zeros(3)), "an array 'images'"),
         ("a.npz", lambda path: npz(path, images=np.zeros((100, 28, 28))), "float64 images"),
         ("a.npz", lambda path: npz(path, images=np.zeros((9, 28, 28), "uint8")), "at least 100"),
+        (
+            "a.npz",
+            labelled(np.zeros(100)),
+            "labels are float64 (100,), wanted",
+        ),
+        (
+            "a.npz",
+            labelled(np.zeros(99, int)),
+            "labels are int64 (99,), wanted whole numbers (100,)",
+        ),
+        (
+            "a.npz",
+            labelled(np.full(100, 10)),
+            "wanted whole numbers (100,) from 0 to 9",
+        ),
+        ("a.npz", labelled(np.zeros(0, int)), "labels are int64 (0,)"),
+        ("a.npz", labelled(np.full(100, -1)), "from 0 to 9"),
     ],
 )
 def test_what_cannot_be_scored_is_said_before_anything_is_trained(
     name, make, said, example, tmp_path
 ):
     make(tmp_path / name)
-    with pytest.raises((CheckpointError, cli.OptionError, OSError)) as error:
+    with pytest.raises((CheckpointError, OptionError, OSError)) as error:
         example.main([str(tmp_path / name), "--quick", "--out", str(tmp_path / "run")])
     assert said in str(error.value) and name in str(error.value)
     assert not (tmp_path / "run").exists()
@@ -343,22 +362,6 @@ def test_a_checkpoint_without_a_recipe_is_one_line_and_status_2(tmp_path):
     checkpoint.save(path, {}, step=1)
     _, err = run(SCRIPT, path, "--quick", "--out", tmp_path / "run", status=2)
     assert "train it anew" in complaint(err)
-
-
-def test_without_mnist_both_splits_are_drawn_digits(example, monkeypatch, capsys):
-    """And not one of each, where only the test images are out of reach."""
-    asked, choose = [], data.choose
-
-    def unreachable(name, split="train"):
-        asked.append(name)
-        if split == "test":
-            return choose("digits", split=split)[0], "MNIST could not be reached"
-        return choose(name, split=split)
-
-    monkeypatch.setattr(data, "choose", unreachable)
-    sets = example.real_images(SimpleNamespace(quick=False, data=None))
-    assert asked == [None, "digits"] and [s.name for s in sets] == ["drawn digits"] * 2
-    assert "could not be reached" in capsys.readouterr().out
 
 
 def test_a_folder_of_pictures_is_no_ruler(example, tmp_path):

@@ -30,8 +30,8 @@ SMALL = {
     "gaussian_1d": "--steps 2 --batch 8 --frames 0",
     "saturation": "--steps 2 --batch 8 --head-start 2",
     "mode_collapse": "--steps 2 --batch 16 --width 8 --frames 1",
-    "remedies_table": "--only none --seeds 1 --steps 2 --batch 16 --width 8",
     "wgan": "--steps 2 --critic-steps 1",
+    "remedies_table": "--only none --seeds 1 --steps 2 --batch 16 --width 8",
     "dcgan_mnist": "--data IMAGES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
     "--samples 4 --every 2",
     "began": "--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",

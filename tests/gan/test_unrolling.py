@@ -276,7 +276,7 @@ def test_unrolling_stays_finite_where_a_gradient_is_0():
 
 def test_what_cannot_be_unrolled_is_refused():
     D, objective = nn.Linear(2, 1, rng=cpu.generator(0)), losses.NonSaturating()
-    with pytest.raises(ValueError, match="0 steps, expected at least 1"):
+    with pytest.raises(ValueError, match="steps is 0, expected at least 1"):
         Unrolling(D, optim.SGD(D, 0.1), objective, steps=0)
     with pytest.raises(ValueError, match="other parameters than D's"):
         other = nn.Linear(2, 1, rng=cpu.generator(0))

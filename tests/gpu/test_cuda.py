@@ -144,6 +144,8 @@ NO_IMAGES = {
     "flatten": (lambda rng: nn.Flatten(), (0, 2, 2, 3)),
     "reshape": (lambda rng: nn.Reshape(2, -1), (0, 3, 2)),
     "upsample": (lambda rng: nn.Upsample(2), (0, 2, 2, 3)),
+    "average pooling": (lambda rng: nn.AvgPool2d(2), (0, 2, 2, 3)),
+    "maximum pooling": (lambda rng: nn.MaxPool2d(2), (0, 2, 2, 3)),
     "elu": (lambda rng: nn.ELU(), (0, 3)),
     "softplus": (lambda rng: nn.Softplus(), (0, 3)),
     "sequence": (
@@ -297,8 +299,9 @@ def test_a_gradient_of_what_was_not_taken_is_zero_though_infinite(cuda):
                 assert g.numpy()[0] == 0
 
 
-def test_an_embedding_is_the_same_on_both_devices(cuda):
-    labels, results = np.array([2, 0, 2, 1]), []
+@pytest.mark.parametrize("labels", [np.array([2, 0, 2, 1]), np.array([[2, 0, 2], [1, 1, 1]])])
+def test_an_embedding_is_the_same_on_both_devices(cuda, labels):
+    results = []
     for device in (cpu, cuda):
         layer = nn.Embedding(3, 4, rng=device.generator(0))
         layer.weight.data[...] = device.asarray(np.arange(12, dtype="f").reshape(3, 4))
@@ -306,6 +309,29 @@ def test_an_embedding_is_the_same_on_both_devices(cuda):
         results.append([y.numpy(), grad((y * y).sum(), [layer.weight])[0].numpy()])
     for a, b in zip(*results, strict=True):
         close(b, a)
+
+
+def test_a_condition_in_a_captured_step_is_the_eager_one(cuda):
+    """Labels that are drawn in the step, one-hot and embedded, over the positions of images."""
+
+    def made(capture):
+        rng, labels = cuda.generator(0), cuda.generator(1)
+        embedding, x = nn.Embedding(3, 2, rng=rng), Tensor(rng.normal((4, 2, 2, 1)))
+
+        def step():
+            y = labels.integers(0, 3, (4,))
+            shown = F.concatenate([F.one_hot(y, 3), embedding(y)], 1)
+            images = F.concatenate([x, F.tile_over(shown, x)], -1)
+            return images, grad((images * images).sum(), [embedding.weight])[0]
+
+        return cuda.capture(step) if capture else step
+
+    eager, captured, seen = made(False), made(True), set()
+    for _ in range(6):
+        for a, b in zip(eager(), captured(), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+            seen.add(a.numpy().tobytes())
+    assert len(seen) > 6
 
 
 @pytest.mark.parametrize(

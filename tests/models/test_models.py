@@ -21,9 +21,9 @@ from minigan.models import (
     began_generator,
     dcgan_discriminator,
     dcgan_generator,
-    digit_classifier,
     goodfellow_discriminator,
     goodfellow_generator,
+    image_classifier,
     mlp,
 )
 
@@ -138,10 +138,11 @@ def test_dcgan_weights_start_small():
 
 
 @pytest.mark.parametrize("size", [0, 5, 7, 9, 30, 31, 44, 100])
-@pytest.mark.parametrize("make", [dcgan_generator, dcgan_discriminator])
+@pytest.mark.parametrize("make", [dcgan_generator, dcgan_discriminator, image_classifier])
 def test_sizes_that_do_not_halve(make, size):
+    more = {"dropout": rng()} if make is image_classifier else {}
     with pytest.raises(ValueError, match=f"image size {size}: expected"):
-        make(rng=rng(), size=size)
+        make(rng=rng(), size=size, **more)
 
 
 def test_one_seed_one_network():
@@ -244,9 +245,9 @@ def test_generators_are_rebuilt_by_name():
         assert images.shape == (2, 28, 28, 1)
 
 
-def test_digit_classifier_shapes():
+def test_image_classifier_shapes():
     """28 -> 14 -> 7 pixels; features that are positive parts, and logits linear in them."""
-    C = digit_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8, classes=5)
+    C = image_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8, classes=5)
     assert C(values((6, 28, 28, 1))).shape == (6, 5)
     norms = 2 * (3 + 6 + 8)
     assert count(C) == 25 * 3 + 25 * 3 * 6 + 7 * 7 * 6 * 8 + norms + 8 * 5 + 5
@@ -257,8 +258,18 @@ def test_digit_classifier_shapes():
     np.testing.assert_allclose(C(images).numpy(), logits, rtol=1e-5, atol=1e-6)
 
 
-def test_digit_classifier_learns_everywhere():
-    C = digit_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8)
+@pytest.mark.parametrize("size, start, stages", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_classifier_takes_all_sizes_that_dcgan_makes(size, start, stages, channels):
+    shape = {"size": size, "channels": channels}
+    C = image_classifier(rng=rng(1), dropout=rng(2), width=2, hidden=4, classes=3, **shape)
+    assert C(values((2, size, size, channels))).shape == (2, 3)
+    assert len(C) == 3 * stages + 6
+    assert C[3 * stages + 1].weight.shape == (start * start * 2**stages, 4)
+
+
+def test_image_classifier_learns_everywhere():
+    C = image_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8)
     loss = cross_entropy(C(values((40, 28, 28, 1))), np.arange(40) % 10)
     for p, g in zip(C.parameters(), grad(loss, C.parameters()), strict=True):
         assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()

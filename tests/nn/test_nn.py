@@ -121,6 +121,17 @@ def repeat(x, fh, fw):
     return y
 
 
+def pooling(reduce, kernel, stride):
+    def reference(x):
+        (kh, kw), (sh, sw), (n, h, w, c) = kernel, stride, x.shape
+        y = np.empty((n, (h - kh) // sh + 1, (w - kw) // sw + 1, c))
+        for m, i, j, k in np.ndindex(y.shape):
+            y[m, i, j, k] = reduce(x[m, i * sh : i * sh + kh, j * sw : j * sw + kw, k])
+        return y
+
+    return reference
+
+
 # name: (layer, shape of the input, reference of (x, *weights))
 LAYERS = {
     "Linear": (lambda: nn.Linear(3, 4, rng=rng()), (5, 3), linear),
@@ -175,6 +186,13 @@ LAYERS = {
         (2, 6),
         lambda x: np.array([[[row[0:2]], [row[2:4]], [row[4:6]]] for row in x]),
     ),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (2, 5, 4, 3), pooling(np.mean, (2, 2), (2, 2))),
+    "AvgPool2d, overlapping": (
+        lambda: nn.AvgPool2d((3, 2), stride=(1, 2)),
+        (2, 4, 4, 2),
+        pooling(np.mean, (3, 2), (1, 2)),
+    ),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 5, 4, 3), pooling(np.max, (2, 2), (2, 2))),
     "Upsample": (lambda: nn.Upsample(3), (2, 2, 3, 2), lambda x: repeat(x, 3, 3)),
     "Upsample, two factors": (
         lambda: nn.Upsample((1, 2)),
@@ -564,6 +582,11 @@ def test_embedding_is_a_row_per_label():
         np.testing.assert_array_equal(layer(labels.astype(dtype)).numpy(), y.numpy())
     f = substitutable(layer)[0]
     check_gradients(lambda weight: f(labels, weight) ** 2, fill((5, 3)))
+    words = np.array([[4, 0, 4], [2, 2, 2]])
+    np.testing.assert_array_equal(
+        layer(words).numpy(), [[list(w[k]) for k in row] for row in words]
+    )
+    check_gradients(lambda weight: f(words, weight) ** 2, fill((5, 3)))
     with pytest.raises(TypeError, match="Embedding: labels must be integers, got float32"):
         layer(tensor([1.0, 2.0]))
     with pytest.raises(TypeError, match="Embedding: labels must be integers, got list"):
@@ -575,6 +598,8 @@ def test_embedding_gradient_adds_up_over_repeated_labels():
     (g,) = grad(layer(np.array([2, 0, 2, 2])).sum(), [layer.weight])
     assert g.numpy().ravel().tolist() == [1, 0, 3]
     assert g.dtype == np.float32
+    (g,) = grad(layer(np.array([[2, 0, 2], [2, 2, 1]])).sum(), [layer.weight])
+    assert g.numpy().ravel().tolist() == [1, 1, 4]
 
 
 @pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.9])
@@ -1142,6 +1167,7 @@ def test_repr():
         nn.Dropout(0.3, rng=rng()),
         nn.Embedding(10, 3, rng=rng()),
         nn.Tanh(),
+        nn.AvgPool2d((3, 2), stride=1),
     )
     assert repr(net).splitlines() == [
         "Sequential()",
@@ -1156,6 +1182,7 @@ def test_repr():
         "  (5) Dropout(p=0.3)",
         "  (6) Embedding(10 -> 3)",
         "  (7) Tanh()",
+        "  (8) AvgPool2d((3, 2), (1, 1))",
     ]
 
 
@@ -1185,6 +1212,8 @@ WRONG_SHAPES = {
     "LayerNorm, no batch": (lambda: nn.LayerNorm(4, rng=rng()), (4,), ["LayerNorm(4)", "(4,)"]),
     "InstanceNorm": (lambda: nn.InstanceNorm(4, rng=rng()), (5, 4), ["InstanceNorm", "(5, 4)"]),
     "Reshape": (lambda: nn.Reshape(2, 2), (3, 5), ["reshape", "(3, 5)", "(3, 2, 2)"]),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (3, 5), ["avg_pool2d", "(3, 5)"]),
+    "MaxPool2d, too small": (lambda: nn.MaxPool2d(3), (1, 2, 5, 1), ["3x3", "2x5"]),
     "Upsample": (lambda: nn.Upsample(2), (3, 5), ["upsample", "(3, 5)"]),
     "SpectralNorm": (
         lambda: nn.SpectralNorm(nn.Linear(3, 4, rng=rng()), rng=rng()),
@@ -1264,10 +1293,12 @@ def test_a_network_wants_tensors(call, said):
         lambda: nn.Conv2d(1, 0, 3, rng=rng()),
         lambda: nn.Conv2d(1, 2, 3, stride=0, rng=rng()),
         lambda: nn.ConvTranspose2d(1, 2, 0, rng=rng()),
+        lambda: nn.AvgPool2d(0),
+        lambda: nn.MaxPool2d(2, stride=(1, 0)),
     ],
 )
 def test_impossible_sizes(make):
-    with pytest.raises(ValueError, match="expected each to be at least 1"):
+    with pytest.raises(ValueError, match="is 0, expected at least 1"):
         make()
 
 
@@ -1286,6 +1317,8 @@ SIZES = {
     "BatchNorm": lambda n: nn.BatchNorm(n, rng=rng())(ones(2, n)),
     "Embedding": lambda n: nn.Embedding(n, n, rng=rng())(np.array([0])),
     "Reshape": lambda n: nn.Reshape(n, -1)(ones(2, n, n)),
+    "AvgPool2d": lambda n: nn.AvgPool2d(n, stride=n)(ones(1, n, n, n)),
+    "MaxPool2d": lambda n: nn.MaxPool2d((n, 1), stride=(1, n))(ones(1, n, n, n)),
     "Upsample": lambda n: nn.Upsample(n)(ones(1, n, n, n)),
     "MinibatchDiscrimination": lambda n: nn.MinibatchDiscrimination(n, n, n, rng=rng())(ones(2, n)),
     "MinibatchStd": lambda n: nn.MinibatchStd(n)(ones(n, n)),

@@ -216,6 +216,41 @@ def test_grid_needs_a_column():
         sample_grid(np.zeros((2, 4, 4, 1)), columns=0)
 
 
+# Images and their classes.
+
+
+def test_partners_stand_below_their_images():
+    """Five grey pixels, three in a row: rows of images, of partners, of the rest, of theirs."""
+    values = np.linspace(-1, 1, 5)
+    images = np.full((5, 1, 1, 1), 1.0) * values[:, None, None, None]
+    panel = Figure().subplots()
+    plots.draw_pairs(panel, images, -images, labels=["up", "down"], columns=3, title="pairs")
+    grid = panel.images[0].get_array()[::3, ::3, 0] / 127.5 - 1
+    rows = [values[:3], -values[:3], [*values[3:], 1], [*-values[3:], 1]]  # 1: white, as the page
+    np.testing.assert_allclose(grid, rows, atol=0.01)
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["up", "down"] * 2
+    assert panel.get_title(loc="left") == "pairs"
+
+
+def test_pairs_are_as_many_and_as_large():
+    images = np.zeros((4, 2, 2, 1))
+    with pytest.raises(ValueError, match="draw_pairs: partners has shape"):
+        plots.draw_pairs(Figure().subplots(), images, images[:3], labels=["a", "b"])
+
+
+@pytest.mark.parametrize(("classes", "rotation"), [("0 1 2", 0), ("cat dog ox", 90)])
+def test_shares_are_bars_and_those_of_the_data_marks(classes, rotation):
+    panel = Figure().subplots()
+    shares, real = [0.5, 0.0, 0.5], [0.2, 0.3, 0.5]
+    plots.draw_shares(panel, shares, real, classes.split(), name="mine", color=plots.D)
+    assert [bar.get_height() for bar in panel.patches] == shares
+    assert panel.lines[0].get_ydata().tolist() == real
+    assert {label.get_rotation() for label in panel.get_xticklabels()} == {rotation}
+    assert [label.get_text() for label in panel.get_xticklabels()] == classes.split()
+    assert panel.get_legend_handles_labels()[1] == ["training images", "mine"]
+    assert panel.get_ylim()[1] == 1.25 * 0.5
+
+
 # Losses.
 
 
