@@ -81,6 +81,11 @@ def steps(value, seen, usual):
     assert max(map(len, seen.rows)) == int(value)
 
 
+def updates(value, seen, usual):
+    """Of a training that keeps no record: its optimiser counts them."""
+    assert [optimizer.t for optimizer in seen.optimizers] == [int(value)]
+
+
 def epochs(value, seen, usual):
     """Of forty images, or of 500 digits, in batches of 8."""
     steps(int(value) * (62 if "digits" in seen.out else 5), seen, usual)
@@ -279,6 +284,7 @@ OPTIONS = {
     },
     "evaluate_mnist": TRAINING
     | {
+        "--steps": Row("1 3", updates),
         "samples": Row("SAMPLES"),
         "--data": Row("IMAGES", refused("no test split")),
         "--count": Row("150 200", scored),
@@ -322,7 +328,6 @@ def small():
         draw = functools.cache(lambda n, seed, draw=data.drawn_digits: draw(min(n, 600), seed))
         patch.setattr(data, "drawn_digits", draw)
         patch.setattr(module("wgan"), "DEEP_STEPS", 1)
-        patch.setattr(module("evaluate_mnist"), "BATCH", 8)
         patch.setattr(module("began"), "COUNTED", 40)
         pixels = np.zeros((4, 4, 3), np.uint8)
         patch.setattr(plots, "frame", lambda figure: pixels)
