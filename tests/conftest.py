@@ -59,10 +59,12 @@ class FakeProducts:
 def _fake_device():
     import fake_cupy
 
-    from minigan.backend.cuda import CudaBackend
+    from minigan.backend import cuda
 
     fake = fake_cupy.make()
-    return CudaBackend(fake, lambda backend: FakeProducts(fake))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "WORKSPACE", 1024)  # of cuBLAS, which is not there
+        return cuda.CudaBackend(fake, lambda backend: FakeProducts(fake))
 
 
 @functools.cache

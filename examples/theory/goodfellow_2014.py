@@ -17,8 +17,6 @@ checkpoint.safetensors.
 from __future__ import annotations
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from minigan import Tensor, discriminator_step, generator_step, losses, optim, plots
 from minigan.data import Batches, Dataset, to_unit
@@ -162,16 +160,14 @@ def decaying(lr, halving):
 # --- The picture ---------------------------------------------------------------------------------
 
 
-def picture(samples, known, curve, score, epoch) -> Figure:
+def picture(samples, known, curve, score, epoch):
     """Samples as in the paper's figure 2, and how the validation images grew likelier.
 
     score: what parzen.json holds; epoch: its steps.
     """
-    with rc_context(plots.STYLE):
-        figure = Figure(figsize=(10, 3.6), dpi=100, layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=[9, 6])
+    with plots.panels(1, 2, size=(10, 3.6), width_ratios=[9, 6]) as (figure, (left, right)):
         left.imshow(beside_their_neighbours(samples[:45], known))
-        left.set_title("samples; right: the training images nearest to the last ones", loc="left")
+        left.set_title("samples; right: the training images nearest to the last ones")
         left.set_axis_off()
         epochs, nats = curve["step"] / epoch, curve["log_likelihood"]
         right.plot(epochs, nats, color=plots.P_G, label="validation images")
@@ -181,7 +177,7 @@ def picture(samples, known, curve, score, epoch) -> Figure:
         label = f"paper, MNIST test images: {PAPER} ± 2"
         right.axhline(PAPER, color=plots.GUIDE, ls=":", label=label)
         right.set(xlabel="epochs", ylabel="nats per image, Parzen windows")
-        right.set_title("log-likelihood", loc="left")
+        right.set_title("log-likelihood")
         right.legend(loc="center right")
     return figure
 
