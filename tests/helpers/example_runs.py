@@ -391,9 +391,9 @@ RUNS = {
 
 # --- What many have ------------------------------------------------------------------------------
 
-# An option that an example may have, a mistake with it, and what the one line says.
+# An option that an example may have, a mistake with it, and what the one line says: one of these.
 MISTAKES = {
-    "--data": ("no/such/folder", "no/such/folder"),
+    "--data": ("no/such/folder", "no such folder|invalid choice: 'no/such/folder'"),
     "--device": ("tpu", "unknown device 'tpu'"),
     "--precision": ("tf32", "only --device cuda"),
     "--steps": ("0", "expected an integer >= 1"),

@@ -215,6 +215,11 @@ LAYERS = {
         (2, 6),
         lambda x: np.array([[[row[0:2]], [row[2:4]], [row[4:6]]] for row in x]),
     ),
+    "Reshape, one size left open": Layer(
+        lambda rng: nn.Reshape(2, -1),
+        (2, 3, 4),
+        lambda x: np.array([[list(row.flat)[:6], list(row.flat)[6:]] for row in x]),
+    ),
     "AvgPool2d": Layer(lambda rng: nn.AvgPool2d(2), (2, 5, 4, 3), pooling(np.mean, (2, 2), (2, 2))),
     "AvgPool2d, overlapping": Layer(
         lambda rng: nn.AvgPool2d((3, 2), stride=(1, 2)),
