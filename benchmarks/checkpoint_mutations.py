@@ -35,7 +35,8 @@ from typing import NamedTuple
 import numpy as np
 from measure import print_table
 
-from minigan import checkpoint, cli, cpu, losses, models, optim
+from minigan import cpu, losses, models, optim
+from minigan.training import Progress, Record, checkpoint, options
 
 SECONDS, BYTES = 10, 256 << 20  # what one load may take
 KEPT = 20
@@ -57,7 +58,7 @@ def parts(seed) -> dict:
     rng, values = cpu.generator(seed), np.random.default_rng(seed)
     G = models.dcgan_generator(rng=rng, size=8, latent=3, width=2)
     D = models.dcgan_discriminator(rng=rng, size=8, width=2)
-    record = cli.Record("loss_d", "loss_g", "d_real")
+    record = Record("loss_d", "loss_g", "d_real")
     for row in values.normal(size=(20, 3)):
         record.add(*row)
     made = {
@@ -327,8 +328,8 @@ def mutations(file, seed, count):
 def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("files", nargs="*", type=Path, metavar="FILE", help="damaged files, to be tried")
-    p.add_argument("--count", type=cli.whole(1), default=5000, help="mutations to try")
-    p.add_argument("--seed", type=cli.whole(0), default=0)
+    p.add_argument("--count", type=options.whole(1), default=5000, help="mutations to try")
+    p.add_argument("--seed", type=options.whole(0), default=0)
     p.add_argument("--out", type=Path, default=Path("runs/benchmarks/checkpoint_mutations"))
     args = p.parse_args(argv)
     found, faults = Counter(), 0
@@ -338,7 +339,7 @@ def main(argv=None):
         if args.files:
             tries = ((file.stem, "given", file.read_bytes()) for file in args.files)
         total = len(args.files) or args.count
-        with cli.Progress(total) as progress, limits():
+        with Progress(total) as progress, limits():
             for name, kind, damaged in tries:
                 result = subject.attempt(damaged)
                 found[kind, result.outcome] += 1

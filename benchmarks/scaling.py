@@ -13,7 +13,7 @@
   cycles where there are none.
 - Data: one epoch of batches for 1,000 to 60,000 images, bytes in, floats out. Exponent 1: a
   batch costs the same out of any number of images.
-- Metrics: each measure of `minigan.metrics` on two sets of 500 to 8,000 samples of 16 numbers.
+- Metrics: each measure of `minigan.evaluation` on two sets of 500 to 8,000 samples of 16 numbers.
   Exponent 2 where all pairs are looked at, 1 for modes and the Fréchet distance.
 
 Exponents are fitted over the upper part of each range, where fixed costs no longer show. Each
@@ -44,9 +44,8 @@ from measure import (
 )
 from process import restart_in_clean_environment
 
-from minigan import Tensor, grad, plots, tensor
+from minigan import Tensor, evaluation, grad, plots, tensor
 from minigan.data import Batches
-from minigan.evaluation import metrics
 from minigan.system import terminal
 
 SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
@@ -121,12 +120,12 @@ def epoch(count, size=64):
 
 
 METRICS = {
-    "modes": lambda x, y: metrics.modes(x, y[:25], 1.0),
-    "nearest": metrics.nearest,
-    "Parzen": lambda x, y: metrics.parzen_log_likelihood(x, y, 1.0),
-    "MMD": lambda x, y: metrics.mmd(x, y, bandwidths=[1.0, 4.0]),
-    "Fréchet": metrics.frechet_distance,
-    "precision, recall": metrics.precision_recall,
+    "modes": lambda x, y: evaluation.modes(x, y[:25], 1.0),
+    "nearest": evaluation.nearest,
+    "Parzen": lambda x, y: evaluation.parzen_log_likelihood(x, y, 1.0),
+    "MMD": lambda x, y: evaluation.mmd(x, y, bandwidths=[1.0, 4.0]),
+    "Fréchet": evaluation.frechet_distance,
+    "precision, recall": evaluation.precision_recall,
 }
 
 

@@ -5,9 +5,14 @@
 
 import functools
 import os
+import sys
+from pathlib import Path
 
 # Before anything imports NumPy: tests run side by side, and each BLAS would take every core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What tests share; in a folder of its own, apart from the folders named as the package's.
+sys.path.insert(0, str(Path(__file__).with_name("helpers")))
 
 import pytest
 from checks import gpu_is_there

@@ -106,6 +106,10 @@ def test_the_readmes_step_learns():
     assert abs(namespace["fake"].numpy().mean() - 4.0) < 0.5
 
 
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
 def test_the_readme_names_every_floor_in_order():
     table = re.findall(r"^\| `minigan/(\w+)/`", README, flags=re.MULTILINE)
     assert table == FLOORS

@@ -1,6 +1,6 @@
-"""How good are samples? Distances between distributions, and measures of sets of samples.
+"""How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
-In the order of reading: divergences, metrics, line.
+In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler.
 """
 
 from minigan.evaluation.divergences import (
@@ -22,20 +22,35 @@ from minigan.evaluation.divergences import (
     wasserstein1_to_quantiles,
     wasserstein_discrete,
 )
-from minigan.evaluation.line import on_line
+from minigan.evaluation.line import (
+    CriticOnLine,
+    cells,
+    critic_on_line,
+    levels,
+    on_line,
+    shared_out,
+)
 from minigan.evaluation.metrics import (
-    BLOCK,
-    LARGEST,
-    SIGMAS,
     Modes,
     PrecisionRecall,
+    class_shares,
     confidence_interval,
+    diversity,
     frechet_distance,
     mmd,
     modes,
-    nearest,
-    parzen_log_likelihood,
-    parzen_sigma,
     precision_recall,
+    spread,
     standard_error,
+)
+from minigan.evaluation.neighbours import k_means, nearest, vote
+from minigan.evaluation.pairs import BLOCK, LARGEST
+from minigan.evaluation.ruler import Seen, look, shifted, train_classifier
+from minigan.evaluation.windows import (
+    SIGMAS,
+    ParzenScore,
+    parzen_log_likelihood,
+    parzen_score,
+    parzen_sigma,
+    unit_rows,
 )

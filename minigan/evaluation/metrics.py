@@ -4,11 +4,10 @@ A GAN's losses don't tell, and no one number does: a measure that only asks whet
 real is content with one good sample, repeated. So some of these ask for quality, some for
 coverage, some for both, and each docstring says what the measure doesn't see.
 
-Everything is computed on the host in float64. Samples are arrays (n, …), taken as (n, d): n points
-with d numbers each. Most measures look at all pairs of points, block by block, so that memory
-stays below some 64 MB beside the arguments and the result, however many points there are.
-ValueError for sets without points, for sets whose points don't have equally many numbers, and for
-NaN or infinity among them.
+Everything but `spread` is computed on the host in float64. Samples are arrays (n, …), taken as
+(n, d): n points with d numbers each. However many points there are, memory stays below some 64 MB
+beside the arguments and the result. ValueError for sets without points, for sets whose points
+don't have equally many numbers, and for NaN or infinity among them.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigan.engine import Tensor
+from minigan.engine.functional import sqrt
+from minigan.engine.operations import var
 from minigan.evaluation.divergences import kl
+from minigan.evaluation.neighbours import nearest
+from minigan.evaluation.pairs import pair, positive, rounding, slices, squared_distances, whole
 
 # SciPy is imported where it is used: it takes longer to load than all of minigan.
-
-BLOCK = 1 << 20  # how many numbers the largest temporary arrays have: 8 MB each
-LARGEST = 1e100  # larger numbers would overflow when they are squared and summed
 
 
 # --- Modes that are known ------------------------------------------------------------------------
@@ -55,8 +56,8 @@ def modes(samples, centres, std, *, radius=3.0) -> Modes:
     samples: (n, d); centres: (k, d); std: of each mode, the same in all directions. ValueError
     unless std and radius are > 0.
     """
-    samples, centres = _pair("modes", samples=samples, centres=centres)
-    reach = _positive("modes: std", std) * _positive("modes: radius", radius)
+    samples, centres = pair("modes", samples=samples, centres=centres)
+    reach = positive("modes: std", std) * positive("modes: radius", radius)
     distances, indices = (column[:, 0] for column in nearest(samples, centres))
     n, k = len(samples), len(centres)
     counts = np.bincount(indices[distances <= reach], minlength=k)
@@ -70,54 +71,32 @@ def modes(samples, centres, std, *, radius=3.0) -> Modes:
     )
 
 
-# --- Likelihood ----------------------------------------------------------------------------------
-
-SIGMAS = np.logspace(-1, 0, 10)  # from 0.1 to 1
+# --- How varied samples are ----------------------------------------------------------------------
 
 
-def parzen_log_likelihood(points, samples, sigma) -> np.ndarray:
-    """ln of the density that Gaussian windows around the samples give to each point; (n,), nats.
+def spread(samples: Tensor) -> Tensor:
+    """√ Σ of the variances over the batch (n, …): a scalar on its device, in the samples' units.
 
-        ln p(x) = ln 1/m Σⱼ N(x; sⱼ, σ² I)
-
-    The measure of Goodfellow et al. 2014, table 1, as in their released code: 10,000 samples, σ
-    from `parzen_sigma` on validation points, the mean over the test set ± its `standard_error`;
-    pixels in [0, 1]. Theis et al. 2016 discredit it: in many dimensions it is far from the model's
-    likelihood for any number of samples, and the centres of k-means score higher than real data.
-
-    points: (n, d); samples: (m, d); sigma: the windows' standard deviation, > 0, in their units.
+    By E ‖x − y‖² = 2 Σ Var xᵢ it is 1/√2 of the distance (root mean square) between two samples.
     """
-    points, samples = _pair("parzen_log_likelihood", points=points, samples=samples)
-    return _parzen(points, samples, [_positive("parzen_log_likelihood: sigma", sigma)])[0]
+    return sqrt(var(samples.detach(), 0).sum())
 
 
-def parzen_sigma(points, samples, sigmas=SIGMAS) -> float:
-    """The one of `sigmas` that gives validation points the highest mean Parzen log-likelihood.
+def diversity(samples: Tensor, real: Tensor) -> Tensor:
+    """How far two samples are apart, as a share of how far two real ones are: a scalar.
 
-    The default is the grid of Goodfellow et al. 2014's released code, for pixels in [0, 1]. If the
-    first or the last of the grid comes out, the best lies beyond: move the grid. The points must
-    not be among the samples, or the narrowest window wins.
+    About 1 is as it should be, 0 one sample over and over. It is no proof of variety: noise has
+    much, and a few modes far apart have as much as many.
     """
-    points, samples = _pair("parzen_sigma", points=points, samples=samples)
-    sigmas = [_positive("parzen_sigma: sigma", sigma) for sigma in np.ravel(sigmas)]
-    if not sigmas:
-        raise ValueError("parzen_sigma: no sigmas to choose from")
-    return sigmas[int(np.argmax(_parzen(points, samples, sigmas).mean(axis=1)))]
+    return spread(samples) / spread(real)
 
 
-def _parzen(points, samples, sigmas) -> np.ndarray:
-    """ln p of each point for each σ, (len(sigmas), n); the distances are computed once for all."""
-    total = np.full((len(sigmas), len(points)), -np.inf)
-    for rows, _, squared in _squared_distances(points, samples):
-        for row, sigma in zip(total, sigmas, strict=True):
-            exponents = squared * (-0.5 / sigma**2)
-            largest = exponents.max(axis=1)  # left out of the sum, which would be 0 far out
-            exponents -= largest[:, None]
-            terms = np.exp(exponents, out=exponents).sum(axis=1)
-            row[rows] = np.logaddexp(row[rows], np.log(terms) + largest)
-    n, d = samples.shape
-    scale = math.log(n) + d * np.log(np.sqrt(2 * np.pi) * np.array(sigmas))
-    return total - scale[:, None]
+def class_shares(classes, count) -> np.ndarray:
+    """The share of the samples that each class has; `count` of them, float64 (count,).
+
+    classes: (n,), that of each sample, from 0 to count − 1, as of a classifier or a vote.
+    """
+    return np.bincount(classes, minlength=count) / len(classes)
 
 
 # --- Two sets of samples -------------------------------------------------------------------------
@@ -138,10 +117,10 @@ def mmd(x, y, *, bandwidths=None) -> float:
     x: (n, d), y: (m, d), at least two of each. ValueError if bandwidths are not > 0, or if none are
     given and more than half of the distances are 0.
     """
-    x, y = _pair("mmd", x=x, y=y, least=2)
+    x, y = pair("mmd", x=x, y=y, least=2)
     if bandwidths is None:
         bandwidths = _median_distance(x, y) * np.array([0.25, 0.5, 1, 2, 4])
-    bandwidths = [_positive("mmd: bandwidth", s) for s in np.ravel(bandwidths)]
+    bandwidths = [positive("mmd: bandwidth", s) for s in np.ravel(bandwidths)]
     if not bandwidths:
         raise ValueError("mmd: no bandwidths")
     n, m = len(x), len(y)
@@ -153,7 +132,7 @@ def mmd(x, y, *, bandwidths=None) -> float:
 def _kernel_sum(x, y, bandwidths) -> float:
     """Σ k(xᵢ, yⱼ) over all pairs."""
     total = 0.0
-    for _, _, squared in _squared_distances(x, y):
+    for _, _, squared in squared_distances(x, y):
         for s in bandwidths:
             exponents = squared * (-0.5 / s**2)
             total += float(np.exp(exponents, out=exponents).sum())
@@ -185,7 +164,7 @@ def frechet_distance(x, y) -> float:
 
     x: (n, d), y: (m, d), at least two of each. Takes some d² numbers of memory and d³ of time.
     """
-    x, y = _pair("frechet_distance", x=x, y=y, least=2)
+    x, y = pair("frechet_distance", x=x, y=y, least=2)
     (mean_x, covariance_x), (mean_y, covariance_y) = _moments(x), _moments(y)
     # tr (Σ Τ)^½ is the sum of the singular values of Σ^½ Τ^½: real, and no square is rooted again.
     product = _root(covariance_x) @ _root(covariance_y)
@@ -199,7 +178,7 @@ def _moments(x) -> tuple[np.ndarray, np.ndarray]:
     """The mean (d,) and the unbiased covariance (d, d)."""
     mean = x.mean(axis=0, dtype=float)
     covariance = np.zeros((len(mean), len(mean)))
-    for rows in _slices(x):
+    for rows in slices(x):
         centred = x[rows] - mean
         covariance += centred.T @ centred
     return mean, covariance / (len(x) - 1)
@@ -230,51 +209,16 @@ def precision_recall(real, fake, *, k=3) -> PrecisionRecall:
     real: (n, d), fake: (m, d), best as features of a classifier; k from 1 to the smaller of n − 1
     and m − 1, or ValueError.
     """
-    real, fake = _pair("precision_recall", real=real, fake=fake, least=2)
-    _whole("precision_recall: k", k, min(len(real), len(fake)) - 1)
+    real, fake = pair("precision_recall", real=real, fake=fake, least=2)
+    whole("precision_recall: k", k, min(len(real), len(fake)) - 1)
     # A point is the nearest to itself, so its k-th neighbour is the (k + 1)-th nearest of all.
     real_radii, fake_radii = (nearest(s, s, k=k + 1)[0][:, k] ** 2 for s in (real, fake))
     fake_in_real, real_in_fake = np.zeros(len(fake), bool), np.zeros(len(real), bool)
-    slack = 16 * _rounding(real.shape[1])  # some for the distance, some for the radius
-    for fakes, reals, least in _squared_distances(fake, real, slack=slack):
+    slack = 16 * rounding(real.shape[1])  # some for the distance, some for the radius
+    for fakes, reals, least in squared_distances(fake, real, slack=slack):
         fake_in_real[fakes] |= (least <= real_radii[reals]).any(axis=1)
         real_in_fake[reals] |= (least <= fake_radii[fakes, None]).any(axis=0)
     return PrecisionRecall(float(fake_in_real.mean()), float(real_in_fake.mean()))
-
-
-# --- Neighbours ----------------------------------------------------------------------------------
-
-
-def nearest(queries, points, *, k=1) -> tuple[np.ndarray, np.ndarray]:
-    """The k points nearest to each query: Euclidean distances and indices, both (n, k), ascending.
-
-    To see whether a generator has learned its training set by heart, hold the distances of its
-    samples against those of test data: much smaller ones mean copies. Pixelwise distance doesn't
-    notice a copy that was shifted.
-
-    queries: (n, d); points: (m, d); 1 ≤ k ≤ m, or ValueError. The distances are exact to the
-    last digits: 0 for a copy. Which of equally far points come is not defined.
-    """
-    queries, points = _pair("nearest", queries=queries, points=points)
-    _whole("nearest: k", k, len(points))
-    squared = np.full((len(queries), k), np.inf)
-    indices = np.zeros((len(queries), k), int)
-    for rows, columns, block in _squared_distances(queries, points):
-        few = min(k, block.shape[1])
-        found = np.argpartition(block, few - 1, axis=1)[:, :few]
-        both = np.hstack([squared[rows], np.take_along_axis(block, found, axis=1)])
-        both_indices = np.hstack([indices[rows], found + columns.start])
-        best = np.argsort(both, axis=1)[:, :k]
-        squared[rows] = np.take_along_axis(both, best, axis=1)
-        indices[rows] = np.take_along_axis(both_indices, best, axis=1)
-    # So far the distances have the error of |a|² + |b|² − 2ab.
-    distances = np.empty(squared.shape)
-    for rows in _slices(queries):
-        for j in range(k):
-            offsets = np.subtract(queries[rows], points[indices[rows, j]], dtype=float)
-            distances[rows, j] = np.sqrt(np.einsum("ij,ij->i", offsets, offsets))
-    order = np.argsort(distances, axis=1, kind="stable")
-    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
 # --- How sure a number is ------------------------------------------------------------------------
@@ -313,81 +257,3 @@ def _values(what, values) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{what}: NaN or infinity among the values")
     return values
-
-
-# --- All pairs of points, block by block ---------------------------------------------------------
-
-
-def _squared_distances(a, b, *, slack=0.0):
-    """Yields rows, columns and ‖aᵢ − bⱼ‖² for the aᵢ and bⱼ of these slices: a block to overwrite.
-
-    By |a|² + |b|² − 2ab, one matrix product for all pairs, with the points taken from the mean of
-    b, or digits that all have in common would be lost. What is left of the error is at most
-    _rounding(d) · (|a|² + |b|²): points closer to each other than some 10⁻⁷ of their distance to
-    that mean may come out as equal.
-
-    slack: taken off the distance, in shares of |a|² + |b|².
-    """
-    centre = b.mean(axis=0, dtype=float)
-    for rows in _slices(a):
-        left = a[rows] - centre
-        left_norms = (1 - slack) * np.einsum("ij,ij->i", left, left)
-        left *= -2
-        for columns in _slices(b):
-            right = b[columns] - centre
-            squared = left @ right.T
-            squared += left_norms[:, None]
-            squared += (1 - slack) * np.einsum("ij,ij->i", right, right)
-            np.maximum(squared, 0, out=squared)
-            yield rows, columns, squared
-
-
-def _rounding(d) -> float:
-    """The relative error of a sum of d products and a few more operations, at most."""
-    return (d + 8) * np.finfo(float).eps
-
-
-def _slices(x):
-    """Slices that cover the points of x, such that neither they nor their pairs exceed BLOCK."""
-    count, d = x.shape
-    step = max(1, min(math.isqrt(BLOCK), BLOCK // d))
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
-
-
-# --- Arguments -----------------------------------------------------------------------------------
-
-
-def _pair(what, *, least=1, **sets) -> list[np.ndarray]:
-    """Two sets of samples as (n, d) and (m, d), in the dtypes they have."""
-    sets = {name: _points(f"{what}: {name}", x, least) for name, x in sets.items()}
-    (one, a), (other, b) = sets.items()
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"{what}: each of {one} has {a.shape[1]} numbers, each of {other} {b.shape[1]}: "
-            "wanted equally many"
-        )
-    return [a, b]
-
-
-def _points(what, x, least) -> np.ndarray:
-    x = np.asarray(x)
-    if x.ndim == 0 or x.size == 0 or len(x) < least:
-        raise ValueError(f"{what} of shape {x.shape}: wanted (n, …) with n ≥ {least}")
-    x = x.reshape(len(x), -1)
-    low, high = float(x.min()), float(x.max())  # NaN if any is
-    if not (low > -LARGEST and high < LARGEST):
-        raise ValueError(f"{what} go from {low} to {high}: wanted finite numbers below {LARGEST}")
-    return x
-
-
-def _positive(what, value) -> float:
-    value = float(value)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{what} is {value}: wanted a finite number > 0")
-    return value
-
-
-def _whole(what, value, most):
-    if value != int(value) or not 1 <= value <= most:
-        raise ValueError(f"{what} is {value}: wanted a whole number from 1 to {most}")

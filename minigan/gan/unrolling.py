@@ -6,7 +6,7 @@ import contextlib
 
 from minigan.engine import Tensor, grad, tensor
 from minigan.engine.checks import whole_number
-from minigan.gan.adversarial import GeneratorReport, detached
+from minigan.gan.adversarial import GeneratorReport, discriminator_loss, generator_loss
 from minigan.gan.losses import Objective
 from minigan.nn import Module
 from minigan.optim import Optimizer
@@ -41,7 +41,7 @@ class Unrolling:
         self.D, self.optimizer, self.objective, self.penalty = D, optimizer, objective, penalty
         self._live = [optimizer.flat.backend.live() for _ in range(steps)]
 
-    def weights(self, real: Tensor, fake: Tensor) -> list[Tensor]:
+    def weights(self, real: Tensor, fake: Tensor, *, wrong=None) -> list[Tensor]:
         """θᴷ, a tensor for each parameter of D, with graphs that lead to `fake`."""
         D, flat = self.D, self.optimizer.flat
         flat.check("Unrolling", D.parameters())
@@ -51,27 +51,25 @@ class Unrolling:
         with _buffers_kept(D):
             for live in self._live:
                 ahead = D.at(flat.views(theta))
-                outputs = (self.objective.judge(ahead, shown) for shown in (real, fake))
-                loss = self.objective.discriminator(*outputs)
-                if self.penalty is not None:
-                    loss = loss + self.penalty(self.objective.critic(ahead), real, fake)
+                loss, _ = discriminator_loss(
+                    *(ahead, self.objective, real, fake), wrong=wrong, penalty=self.penalty
+                )
                 (g,) = grad(loss, [theta], create_graph=True)
                 theta, *moments = self.optimizer.ahead(live, theta, g, *moments)
         return flat.views(theta)
 
-    def generator_step(self, optimizer: Optimizer, real: Tensor, fake: Tensor) -> GeneratorReport:
+    def generator_step(
+        self, optimizer: Optimizer, real: Tensor, fake: Tensor, *, wrong=None
+    ) -> GeneratorReport:
         """One descent of G, in the place of `adversarial.generator_step`.
 
-        optimizer: G's; fake: G(z), with its graph.
+        optimizer: G's; fake: G(z), with its graph; wrong: as D's own steps are given it.
         """
-        D, objective = self.D, self.objective
-        ahead = D.at(self.weights(real, fake))
-        with _buffers_kept(D):
-            output = objective.judge(ahead, fake)
-            known = objective.judge(ahead, real) if objective.relative else None
-            loss = objective.generator(output, known)
-        optimizer.step(grad(loss, optimizer.parameters))
-        return GeneratorReport(loss.detach(), objective, detached(output))
+        ahead = self.D.at(self.weights(real, fake, wrong=wrong))
+        with _buffers_kept(self.D):
+            loss, report = generator_loss(ahead, self.objective, fake, real=real)
+        optimizer.descend(loss)
+        return report
 
     def _advance(self):
         optimizer = self.optimizer

@@ -7,7 +7,7 @@ In the order of reading: perceptron, dcgan, goodfellow, began, classifier.
 """
 
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
-from minigan.models.classifier import digit_classifier
+from minigan.models.classifier import image_classifier
 from minigan.models.dcgan import dcgan_discriminator, dcgan_generator
 from minigan.models.goodfellow import goodfellow_discriminator, goodfellow_generator
 from minigan.models.perceptron import mlp

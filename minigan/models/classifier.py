@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from minigan.backend import Generator
+from minigan.models.dcgan import halvings
 from minigan.nn import BatchNorm, Conv2d, Dropout, Flatten, Linear, ReLU, Sequential
 
 
-def digit_classifier(
-    *, rng: Generator, dropout: Generator, width=16, hidden=128, classes=10, name="C"
+def image_classifier(
+    *,
+    rng: Generator,
+    dropout: Generator,
+    size=28,
+    channels=1,
+    width=16,
+    hidden=128,
+    classes=10,
+    name="C",
 ) -> Sequential:
-    """A classifier for small grey images: (n, 28, 28, 1) -> logits (n, classes).
+    """A classifier for small images: (n, size, size, channels) -> logits (n, classes).
 
-    Two convolutions that halve the size and a layer of `hidden` features, with batch norm and
-    ReLU, then dropout of half the features, drawn from `dropout`. In evaluation, C[:-1] takes
-    images to the features (n, hidden) in which samples are compared with data.
+    Convolutions that halve the size, down to at most 7 pixels, and double the channels, from
+    `width` on; then a layer of `hidden` features. All with batch norm and ReLU. Then dropout of
+    half the features, drawn from `dropout`. In evaluation, C[:-1] takes images to the features
+    (n, hidden) in which samples are compared with data. ValueError for a size that does not halve
+    evenly.
     """
-    wide = 2 * width
+    start, stages = halvings(size)
+    layers, inputs = [], channels
+    for stage in range(stages):
+        outputs = width * 2**stage
+        layers += [
+            Conv2d(inputs, outputs, 5, stride=2, padding=2, rng=rng, bias=False),
+            BatchNorm(outputs, rng=rng),
+            ReLU(),
+        ]
+        inputs = outputs
     return Sequential(
-        Conv2d(1, width, 5, stride=2, padding=2, rng=rng, bias=False),
-        BatchNorm(width, rng=rng),
-        ReLU(),
-        Conv2d(width, wide, 5, stride=2, padding=2, rng=rng, bias=False),
-        BatchNorm(wide, rng=rng),
-        ReLU(),
+        *layers,
         Flatten(),
-        Linear(7 * 7 * wide, hidden, rng=rng, bias=False),
+        Linear(start * start * inputs, hidden, rng=rng, bias=False),
         BatchNorm(hidden, rng=rng),
         ReLU(),
         Dropout(0.5, rng=dropout),

@@ -31,7 +31,7 @@ def dcgan_generator(
     (Chen et al. 2016, appendix C). Without it the small image is linear in z, and whatever makes
     its parts agree is left to convolutions that see a few pixels.
     """
-    start, stages = _stages(size)
+    start, stages = halvings(size)
     init = normal(0.02)
     inner = width * 2 ** (stages - 1)
     layers = []
@@ -76,7 +76,7 @@ def dcgan_discriminator(
     (Chen et al. 2016, appendix C). With two convolutions a feature sees 10 pixels and the logit
     only adds them up; this layer lets D judge whether the strokes make a digit together.
     """
-    start, stages = _stages(size)
+    start, stages = halvings(size)
     init = normal(0.02)
     layers = [
         Conv2d(channels, width, 4, stride=2, padding=1, rng=rng, init=init),
@@ -101,7 +101,7 @@ def dcgan_discriminator(
     return Sequential(*layers, name=name)
 
 
-def _stages(size) -> tuple[int, int]:
+def halvings(size) -> tuple[int, int]:
     """The size an image is halved down to, at most 7 pixels, and how many halvings that takes."""
     start, stages = size, 0
     while start > 7 and start % 2 == 0:

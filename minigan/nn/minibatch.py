@@ -84,7 +84,8 @@ class MinibatchStd(Module):
 class Pack(Module):
     """Joins m samples that follow each other, for D to judge as one (Lin et al. 2018, PacGAN).
 
-    (n, …, c) -> (n/m, …, m·c): D's first layer, and D has n/m outputs. D then compares the
+    (n, …, c) -> (n/m, …, m·c): D's first layer, and D has n/m outputs. Conditions are packed as the
+    samples are, or joined to them first; of labels, (n,) -> (n/m, m). D then compares the
     distributions of m samples, pᵐ and qᵐ, whose distance grows faster with m if q lacks a mode of p
     than if q is a little wrong everywhere (their section 3). It costs m times as many inputs of
     D's first layer, and leaves fewer verdicts to learn from. ShapeError unless m divides n.
@@ -94,11 +95,11 @@ class Pack(Module):
         self.m = whole_number("Pack: m", m, 1)
 
     def forward(self, x):
-        n, *positions, channels = x.shape
+        n, *positions, channels = x.shape if x.ndim > 1 else (*x.shape, 1)
         if n % self.m:
             raise wrong_shape("Pack", x, f"(n, …, c), n a multiple of {self.m}")
         packs = reshape(x, (n // self.m, self.m, *positions, channels))
-        packs = transpose(packs, (0, *range(2, x.ndim), 1, x.ndim))
+        packs = transpose(packs, (0, *range(2, packs.ndim - 1), 1, packs.ndim - 1))
         return reshape(packs, (n // self.m, *positions, self.m * channels))
 
     def describe(self):

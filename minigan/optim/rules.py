@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from minigan.engine import Tensor
+from minigan.engine import Tensor, grad
 from minigan.engine import functional as F
 from minigan.engine.checks import expect
 from minigan.nn import FlatParameters, Module
@@ -23,7 +23,8 @@ from minigan.optim.schedules import constant
 class Optimizer:
     """What all optimisers share: the parameters as one vector, the step count, the way of a step.
 
-    network: a Module, or a list of Parameters, which may stand in other sets too.
+    network: a Module, or a list of Parameters, which may stand in other sets too: of several
+             networks, or of the levels in play of one that grows, with a new optimiser for each.
     lr:      a number, or a schedule: a function of the step t = 1, 2, …, which are this optimiser's
              own: where D takes k steps for each of G's, its schedule has k times as many.
     """
@@ -72,6 +73,10 @@ class Optimizer:
     @lr.setter
     def lr(self, lr):
         self.schedule = constant(0.0) if lr == 0 else _schedule(lr)
+
+    def descend(self, loss: Tensor):
+        """One update along the gradient of `loss`, a scalar that every parameter has a part in."""
+        self.step(grad(loss, self.parameters))
 
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.

@@ -68,12 +68,12 @@ def _draw_losses(panel, steps, loss_d, loss_g):
         draw_curve(panel, steps, loss, name, color)
     losses = np.concatenate([loss_d, loss_g])
     if not (losses <= 0).any() and np.isfinite(losses).any():
-        _use_log_axis(panel, decades=np.log10(np.nanmax(losses) / np.nanmin(losses)))
+        use_log_axis(panel, decades=np.log10(np.nanmax(losses) / np.nanmin(losses)))
     panel.set_ylabel("loss")
     panel.grid(axis="y", color=GUIDE, alpha=0.3)
 
 
-def _use_log_axis(panel, decades):
+def use_log_axis(panel, decades):
     """A logarithmic y axis with plain numbers, the more of them the fewer decades it spans."""
     few, some, many = (1,), (1, 2, 5), (1, 1.2, 1.5, 2, 3, 4, 5, 7)
     panel.set_yscale("log")
@@ -93,12 +93,11 @@ def _draw_probabilities(panel, steps, curves: dict):
     panel.set_ylabel("probability of being real")
 
 
-def draw_curve(panel, steps, values, label, color, style="-"):
+def draw_curve(panel, steps, values, label, color, style="-", reach: int | None = None):
     """A noisy curve: pale as it was measured, and strong as a moving average. Returns both."""
     (raw,) = panel.plot(steps, values, color=color, linewidth=0.7, alpha=0.25)
-    (smooth,) = panel.plot(
-        steps, moving_average(values), color=color, linewidth=1.6, linestyle=style, label=label
-    )
+    mean = moving_average(values, reach)
+    (smooth,) = panel.plot(steps, mean, color=color, linewidth=1.6, linestyle=style, label=label)
     return raw, smooth
 
 

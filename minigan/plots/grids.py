@@ -1,4 +1,4 @@
-"""Samples side by side."""
+"""Samples side by side, and how many there are of each class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from minigan.data import to_bytes
-from minigan.plots.checks import check_finite
+from minigan.plots.checks import check_finite, check_shape
+from minigan.plots.style import P_DATA, P_G
 
 _SEPARATOR = 2
 
@@ -39,3 +40,39 @@ def sample_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
         top, left = index // columns * step_down, index % columns * step_right
         grid[top : top + height, left : left + width] = image
     return grid
+
+
+def draw_pairs(panel, images, partners, *, labels, columns=10, title=""):
+    """Rows of images, and below each row that of their partners, on a panel.
+
+    Both are floats (n, h, w, c) as for `sample_grid`; labels: what the two kinds of row are called.
+    """
+    check_shape("draw_pairs: partners", partners, images.shape)
+    starts = range(0, len(images), columns)
+    rows = [part[start : start + columns] for start in starts for part in (images, partners)]
+    blank = np.ones_like(images[:1])  # where a last row ends early
+    rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
+    grid = sample_grid(np.concatenate(rows), columns)
+    panel.imshow(grid)
+    height = len(grid) / len(rows)
+    panel.set_yticks([(i + 0.5) * height for i in range(len(rows))], [*labels] * len(starts))
+    panel.set_xticks([])
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    panel.set_title(title, loc="left")
+
+
+def draw_shares(panel, shares, real, classes, *, name="samples", color=P_G, title=""):
+    """A bar for each class's share of some images, and a mark at its share of the training images.
+
+    shares, real: (classes,); classes: their names; name: what the bars are called.
+    """
+    places = range(len(classes))
+    panel.bar(places, shares, color=color, alpha=0.6, label=name)
+    panel.plot(places, real, "_", color=P_DATA, ms=18, mew=2, label="training images")
+    panel.set_xticks(places, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+    panel.set_xlabel("class, by the classifier")
+    panel.set_ylabel("share")
+    panel.set_ylim(0, 1.25 * max(*real, *shares))
+    panel.legend(loc="upper left", ncols=2)
+    panel.set_title(title, loc="left")

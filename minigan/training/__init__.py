@@ -13,4 +13,4 @@ from minigan.training.program import Interrupt, Progress, make_folder, run, save
 from minigan.training.record import Record
 from minigan.training.sampler import Sampler, generated
 from minigan.training.session import Session
-from minigan.training.watch import GAME, LOST, Watch, spread
+from minigan.training.watch import GAME, LOST, Watch

@@ -1,7 +1,7 @@
 """How to build a generator again and draw from it: what a checkpoint keeps for other scripts.
 
 with Session(args, parts, sampler=Sampler("dcgan", {"latent": 64})) as session:     kept …
-images = generated(path, 10_000, rng)                                               … for this
+images, labels = generated(path, 10_000, rng)                                       … for this
 """
 
 from __future__ import annotations
@@ -109,13 +109,15 @@ class Sampler:
             return sampler, G
 
 
-def generated(path: Path, count: int, rng: Generator) -> np.ndarray:
+def generated(path: Path, count: int, rng: Generator) -> tuple[np.ndarray, np.ndarray | None]:
     """`count` images by the generator in a checkpoint, on its device: bytes, uint8 (n, h, w, c).
 
-    CheckpointError as for `Sampler.kept`, and if the generator is lost.
+    And the classes that it was asked for, int64 (n,), or None if it is told none. CheckpointError
+    as for `Sampler.kept`, and if the generator is lost.
     """
     sampler, G = Sampler.kept(path, rng)
-    pixels = sampler.draw(G, *sampler.inputs(rng, count))
+    inputs = sampler.inputs(rng, count)
+    pixels = sampler.draw(G, *inputs)
     if not np.isfinite(pixels).all():
         raise CheckpointError(f"{path}: its generator draws NaN or infinity: it is lost")
-    return to_bytes(pixels)
+    return to_bytes(pixels), rng.backend.to_numpy(inputs[1]) if sampler.classes else None

@@ -17,8 +17,7 @@ import time
 from minigan.backend import cpu
 from minigan.data import Dataset, to_unit
 from minigan.engine import Tensor
-from minigan.engine.functional import sqrt
-from minigan.engine.operations import var
+from minigan.evaluation import spread
 from minigan.training.record import Record
 
 GAME = ("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")  # columns of a record
@@ -31,14 +30,6 @@ LOST = (
 # slow game takes to begin. After 500 steps DCGAN, WGAN and the GAN of 2014 are at 0.24 and more;
 # the G of examples/began.py that repeats one image is at 0.1.
 COLLAPSED, FRESH = 0.2, 500
-
-
-def spread(samples: Tensor) -> Tensor:
-    """√ Σ of the variances over the batch (n, …): a scalar, in units of the samples.
-
-    By E ‖x − y‖² = 2 Σ Var xᵢ it is 1/√2 of the distance (root mean square) between two samples.
-    """
-    return sqrt(var(samples.detach(), 0).sum())
 
 
 def game(now: dict) -> str:

@@ -5,6 +5,7 @@ import pytest
 
 import minigan.engine.functional as F
 from minigan import cpu, models, optim
+from minigan.data import to_bytes
 from minigan.engine import Tensor, no_grad
 from minigan.nn import Linear, Module
 from minigan.training import CheckpointError, Sampler, checkpoint, generated
@@ -43,7 +44,8 @@ def path(tmp_path):
 @pytest.mark.parametrize("sampler", [DCGAN, FIRST], ids=["dcgan", "first"])
 @pytest.mark.parametrize(("value", "byte"), [(100, 255), (-100, 0), (0, 128)])
 def test_pixels_go_from_low_to_one(sampler, value, byte, path):
-    images = generated(keep(path, sampler, G=value), 130, cpu.generator(0))
+    images, labels = generated(keep(path, sampler, G=value), 130, cpu.generator(0))
+    assert labels is None
     assert images.dtype == np.uint8 and images.ndim == 4 and len(images) == 130
     assert (images == byte).all()
 
@@ -58,7 +60,8 @@ def test_pixels_as_they_are_and_on_the_other_scale():
 
 
 def test_the_average_is_what_is_drawn_from(path):
-    assert (generated(keep(path, DCGAN, G=-100, average=100), 9, cpu.generator(0)) == 255).all()
+    images, _ = generated(keep(path, DCGAN, G=-100, average=100), 9, cpu.generator(0))
+    assert (images == 255).all()
 
 
 def test_what_is_kept_comes_back(path):
@@ -115,6 +118,18 @@ def test_a_generator_that_is_told_classes_gets_a_label_with_each_z(monkeypatch):
     assert labels.dtype == np.int64 and set(labels.tolist()) == {0, 1, 2, 3}
     drawn = sampler.draw(sampler.build(cpu.generator(1)), z, labels)
     np.testing.assert_allclose(drawn, z + labels[:, None], rtol=1e-6)
+
+
+def test_the_classes_that_were_asked_for_come_with_the_images(monkeypatch, path):
+    monkeypatch.setitem(models.GENERATORS, "told", lambda rng, latent: Conditional(rng, latent))
+    sampler = Sampler("told", {"latent": 2}, classes=4)
+    G, rng = sampler.build(cpu.generator(0)), cpu.generator(5)
+    checkpoint.save(path, {"G": G}, generator=sampler.recipe())
+    images, asked = generated(path, 50, cpu.generator(5))
+    sampler.build(rng)  # as it is built again, before anything is drawn
+    z, labels = sampler.inputs(rng, 50)
+    assert asked.dtype == np.int64 and asked.tolist() == labels.tolist()
+    np.testing.assert_array_equal(images, to_bytes(z + labels[:, None]))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A session around a loop: in which order things happen, what is saved, and how a run ends."""
 
-import importlib
 import itertools
 import re
 import signal
@@ -8,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 from PIL import Image
-from running import EXAMPLES
+from running import module
 from safetensors.numpy import load_file
 
 from minigan import data, optim, plots
@@ -290,8 +289,7 @@ def test_a_step_is_captured_on_a_device_that_can(cuda, tmp_path):
     ids=["plain", "penalty", "clip"],
 )
 def test_dcgan_on_the_device_is_the_dcgan_without_replays(argv, cuda, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
-    example = importlib.import_module("dcgan_mnist")
+    example = module("dcgan_mnist")
     monkeypatch.setattr(data, "choose", lambda *a, **k: (SMALL, None))
     argv = ["--device", "cuda", "--width", "2", "--hidden", "4", "--latent", "3", "--batch", "4",
             "--samples", "4", "--steps", "6", "--every", "3", *argv]  # fmt: skip

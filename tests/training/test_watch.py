@@ -4,11 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
 
 from minigan import data, losses
-from minigan.engine import Tensor, tensor
-from minigan.training import GAME, LOST, Record, Watch, spread
+from minigan.engine import Tensor
+from minigan.training import GAME, LOST, Record, Watch
 from minigan.training.watch import COLLAPSED, collapse, no_contest
 
 
@@ -127,14 +126,6 @@ def test_diagnoses_are_one_line(name):
 def test_no_diagnosis_where_all_is_well(scores):
     assert no_contest(dict(zip(("d_real", "d_fake_before"), scores, strict=True))) is None
     assert collapse({"diversity": COLLAPSED}) is None
-
-
-def test_spread_is_the_distance_of_pairs():
-    """√ of half the mean squared distance over all ordered pairs, each with itself included."""
-    x = np.random.default_rng(1).standard_normal((20, 3, 3, 1)).astype("float32")
-    squared = 2 * (pdist(x.reshape(20, -1)) ** 2).sum() / 20**2
-    assert spread(tensor(x)).item() == pytest.approx(np.sqrt(squared / 2), rel=1e-5)
-    assert not spread(tensor(x, requires_grad=True)).requires_grad
 
 
 # --- A watch of one's own ------------------------------------------------------------------------

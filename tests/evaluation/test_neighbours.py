@@ -1,0 +1,35 @@
+"""What neighbours vote for, and centres of many points; the distances are in test_metrics.py."""
+
+import numpy as np
+import pytest
+from scipy.cluster.vq import kmeans2
+
+from minigan.evaluation import k_means, vote
+
+
+def test_k_means_is_scipys():
+    x = np.random.default_rng(0).normal(size=(300, 5)).astype("float32")
+    expected, _ = kmeans2(x, x[:7].copy(), iter=3, minit="matrix")
+    np.testing.assert_allclose(k_means(x, 7), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_centres_keep_their_dtype_and_leave_the_points_alone():
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    before = x.copy()
+    centres = k_means(x, 3, rounds=50)
+    assert centres.dtype == np.float32 and np.array_equal(x, before)
+    owner = ((x[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    for i, centre in enumerate(centres):  # settled: each is the mean of its own
+        np.testing.assert_allclose(centre, x[owner == i].mean(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("k", "winners"),
+    [(1, [0, 2, 1]), (3, [0, 2, 1]), (5, [0, 2, 2]), (6, [0, 0, 2]), (7, [0, 0, 2])],
+)
+def test_the_class_of_most_neighbours_wins(k, winners):
+    """With six neighbours the point between has three votes for either side: the first class."""
+    points = [0.1, 0.2, 0.3, 0.4, 10.1, 10.2, 10.3, 20.1, 20.2]
+    labels = [0, 0, 0, 0, 2, 2, 2, 1, 1]
+    found = vote([0.0, 10.0, 20.0], points, labels, k=k)
+    assert found.tolist() == winners and found.dtype == np.int64

@@ -1,0 +1,328 @@
+"""The shared networks: every shape they promise, and no parameter that learns nothing.
+
+A layer that was built but is not reached, or one behind a dead activation, shows in no loss
+curve. So each parameter of each network must receive a gradient, from the loss that will train it.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+from checks import check_gradients, fill
+
+from minigan import nn
+from minigan.backend import cpu
+from minigan.engine import grad, tensor
+from minigan.gan import EnergyBased, NonSaturating, cross_entropy
+from minigan.models import (
+    GENERATORS,
+    Autoencoder,
+    began_discriminator,
+    began_generator,
+    dcgan_discriminator,
+    dcgan_generator,
+    goodfellow_discriminator,
+    goodfellow_generator,
+    image_classifier,
+    mlp,
+)
+
+SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
+
+
+def rng(seed=0):
+    return cpu.generator(seed)
+
+
+def values(shape, seed=0):
+    return tensor(fill(shape, seed=seed).astype(np.float32))
+
+
+def count(net):
+    return sum(p.size for p in net.parameters())
+
+
+def pair(size, channels, width=3, **options):
+    G = dcgan_generator(rng=rng(1), size=size, channels=channels, latent=5, width=width)
+    D = dcgan_discriminator(rng=rng(2), size=size, channels=channels, width=width, **options)
+    return G, D
+
+
+@pytest.mark.parametrize("size, start, stages", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dcgan_shapes(size, start, stages, channels):
+    G, D = pair(size, channels)
+    images = G(values((2, 5)))
+    assert (images.shape, images.dtype) == ((2, size, size, channels), np.float32)
+    assert abs(images.numpy()).max() <= 1
+    assert D(images).shape == (2, 1)
+    assert G[1].shape == (start, start, 3 * 2 ** (stages - 1))
+    assert start * 2**stages == size
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("size", [28, 32, 64])
+def test_every_parameter_learns(size, batch_norm):
+    G, D = pair(size, 1, batch_norm=batch_norm)
+    G.flat(), D.flat()
+    fake, real = G(values((4, 5))), values((4, size, size, 1), 1)
+    objective = NonSaturating()
+    d_loss = objective.discriminator(D(real), D(fake.detach()))
+    g_loss = objective.generator(D(fake))
+    for net, loss in ((D, d_loss), (G, g_loss)):
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32
+            assert np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.node.name
+
+
+def generator_count(start, stages, channels, latent, width):
+    """Linear without bias; per norm 2; per 4×4 filter 16; a bias only at the end."""
+    widths = [width * 2**k for k in reversed(range(stages))]
+    total = latent * start * start * widths[0] + 2 * sum(widths)
+    total += sum(16 * a * b for a, b in itertools.pairwise(widths))
+    return total + 16 * width * channels + channels
+
+
+def discriminator_count(start, stages, channels, width, batch_norm):
+    widths = [width * 2**k for k in range(stages)]
+    total = 16 * channels * width + width
+    for a, b in itertools.pairwise(widths):
+        total += 16 * a * b + (2 * b if batch_norm else b)
+    return total + start * start * widths[-1] + 1
+
+
+@pytest.mark.parametrize("size, start, stages", SIZES)
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_parameter_counts(size, start, stages, batch_norm):
+    G, D = pair(size, 3, batch_norm=batch_norm)
+    assert count(G) == generator_count(start, stages, 3, 5, 3)
+    assert count(D) == discriminator_count(start, stages, 3, 3, batch_norm)
+
+
+def test_the_default_pair():
+    """The one that is trained on MNIST: 28×28, 64 latent values, widths 64 and 32."""
+    G, D = dcgan_generator(rng=rng()), dcgan_discriminator(rng=rng())
+    assert count(G) == 64 * 7 * 7 * 64 + 2 * 64 + 16 * 64 * 32 + 2 * 32 + 16 * 32 + 1
+    assert count(D) == 16 * 32 + 32 + 16 * 32 * 64 + 2 * 64 + 7 * 7 * 64 + 1
+    assert (G.name, D.name) == ("G", "D")
+    G.flat(), D.flat()
+    assert G.parameters()[0].node.name == "G.0.weight"
+    assert D.parameters()[-1].node.name == "D.6.bias"
+    assert dcgan_generator(rng=rng(), name="painter").name == "painter"
+
+
+def test_batch_norm_is_where_dcgan_has_it():
+    """Everywhere but at G's output and at D's input; and nowhere if it is declined."""
+    G, D = pair(32, 1)
+    kinds = [type(layer).__name__ for layer in G]
+    assert kinds == [
+        *("Linear", "Reshape", "BatchNorm", "ReLU"),
+        *("ConvTranspose2d", "BatchNorm", "ReLU") * 2,
+        *("ConvTranspose2d", "Tanh"),
+    ]
+    kinds = [type(layer).__name__ for layer in D]
+    assert kinds == [
+        *("Conv2d", "LeakyReLU"),
+        *("Conv2d", "BatchNorm", "LeakyReLU") * 2,
+        *("Flatten", "Linear"),
+    ]
+    assert not pair(32, 1, batch_norm=False)[1].named_buffers()
+
+
+def test_dcgan_weights_start_small():
+    for net in pair(32, 1, width=16):
+        for name, p in net.named_parameters().items():
+            if p.ndim > 1:
+                assert p.data.std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * p.size)), name
+
+
+@pytest.mark.parametrize("size", [0, 5, 7, 9, 30, 31, 44, 100])
+@pytest.mark.parametrize("make", [dcgan_generator, dcgan_discriminator, image_classifier])
+def test_sizes_that_do_not_halve(make, size):
+    more = {"dropout": rng()} if make is image_classifier else {}
+    with pytest.raises(ValueError, match=f"image size {size}: expected"):
+        make(rng=rng(), size=size, **more)
+
+
+def test_one_seed_one_network():
+    first, again, other = (
+        [p.data.tobytes() for p in dcgan_generator(rng=rng(s), width=2).parameters()]
+        for s in (1, 1, 2)
+    )
+    assert first == again
+    assert first[0] != other[0]
+
+
+def test_mlp():
+    net = mlp([2, 7, 5, 1], rng=rng(), name="D")
+    kinds = [type(layer).__name__ for layer in net]
+    assert kinds == ["Linear", "LeakyReLU", "Linear", "LeakyReLU", "Linear"]
+    assert count(net) == 2 * 7 + 7 + 7 * 5 + 5 + 5 + 1
+    assert net(values((4, 2))).shape == (4, 1)
+    assert net.name == "D"
+    for p in net.parameters():
+        p.data += 0.1
+    gradients = grad(net(values((9, 2))).sum(), net.parameters())
+    assert all(g.numpy().any() for g in gradients)
+
+
+def test_mlp_options():
+    net = mlp([3, 4, 2], rng=rng(), activation=nn.Tanh, init=nn.normal(0.0))
+    assert isinstance(net[1], nn.Tanh)
+    assert not net(values((2, 3))).numpy().any()
+    assert len(mlp([3, 2], rng=rng())) == 1
+    with pytest.raises(ValueError, match=r"mlp: sizes \[3\]"):
+        mlp([3], rng=rng())
+
+
+def goodfellow_pair(**options):
+    G = goodfellow_generator(rng=rng(1), size=4, latent=5, hidden=30, **options)
+    D = goodfellow_discriminator(rng=rng(2), dropout=rng(3), size=4, units=20, pieces=3)
+    return G, D
+
+
+def test_goodfellow_shapes():
+    G, D = goodfellow_pair()
+    images = G(values((6, 5)))
+    assert (images.shape, images.dtype) == ((6, 4, 4, 1), np.float32)
+    assert images.numpy().min() > 0 and images.numpy().max() < 1
+    assert D(images).shape == (6, 1)
+    assert count(G) == 5 * 30 + 30 + 30 * 30 + 30 + 30 * 16 + 16
+    assert count(D) == 16 * 60 + 60 + 20 * 60 + 60 + 20 + 1
+    assert [layer.p for layer in D if isinstance(layer, nn.Dropout)] == [0.2, 0.5, 0.5]
+
+
+def test_the_first_gans_sizes():
+    """The published code's: 100-1200-1200-784, and 784-240-240-1 with five pieces a unit."""
+    G = goodfellow_generator(rng=rng())
+    D = goodfellow_discriminator(rng=rng(), dropout=rng())
+    assert count(G) == 100 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 784 + 784
+    assert count(D) == 784 * 1200 + 1200 + 240 * 1200 + 1200 + 240 + 1
+    for net, bound in ((G, 0.05), (D, 0.005)):
+        for p in net.parameters():
+            largest = abs(p.numpy()).max()
+            assert largest == 0 if p.ndim == 1 else 0.97 * bound < largest <= bound * (1 + 1e-6)
+
+
+def test_goodfellow_networks_learn_everywhere():
+    G, D = goodfellow_pair()
+    fake, real = G(values((40, 5))), values((40, 4, 4, 1), 1)
+    objective = NonSaturating()
+    d_loss = objective.discriminator(D(real), D(fake.detach()))
+    g_loss = objective.generator(D(fake))
+    for net, loss in ((D, d_loss), (G, g_loss)):
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.3 * g.size, p.node.name
+
+
+def test_an_untrained_goodfellow_generator_paints_the_mean():
+    """Pixels that never vary are allowed: their logit is large, not infinite."""
+    marginals = np.linspace(0, 1, 16).reshape(4, 4, 1)
+    G, _ = goodfellow_pair(marginals=marginals)
+    painted = G(tensor(np.zeros((1, 5), np.float32))).numpy()[0]
+    np.testing.assert_allclose(painted, marginals, atol=1e-6)
+    assert np.isfinite(G[4].bias.numpy()).all()
+    plain, _ = goodfellow_pair()
+    assert not plain[4].bias.numpy().any()
+
+
+def test_dropout_of_the_goodfellow_discriminator_has_its_own_stream():
+    """So a resumed run can go on with it, and the weights do not depend on it."""
+    G, D = goodfellow_pair()
+    images = G(values((6, 5)))
+    first, again = (goodfellow_pair()[1](images).numpy() for _ in range(2))
+    assert (first == again).all() and (D(images).numpy() != D(images).numpy()).any()
+    D.eval()
+    assert (D(images).numpy() == D(images).numpy()).all()
+
+
+def test_generators_are_rebuilt_by_name():
+    """What a checkpoint names; the arguments that they share are the size of the noise."""
+    for make in GENERATORS.values():
+        images = make(rng=rng(), latent=3)(values((2, 3)))
+        assert images.shape == (2, 28, 28, 1)
+
+
+def test_image_classifier_shapes():
+    """28 -> 14 -> 7 pixels; features that are positive parts, and logits linear in them."""
+    C = image_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8, classes=5)
+    assert C(values((6, 28, 28, 1))).shape == (6, 5)
+    norms = 2 * (3 + 6 + 8)
+    assert count(C) == 25 * 3 + 25 * 3 * 6 + 7 * 7 * 6 * 8 + norms + 8 * 5 + 5
+    images = values((6, 28, 28, 1), 3)
+    features = C.eval()[:-1](images).numpy()
+    assert features.shape == (6, 8) and features.min() == 0 < features.max()
+    logits = features @ C[-1].weight.numpy() + C[-1].bias.numpy()
+    np.testing.assert_allclose(C(images).numpy(), logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size, start, stages", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_classifier_takes_all_sizes_that_dcgan_makes(size, start, stages, channels):
+    shape = {"size": size, "channels": channels}
+    C = image_classifier(rng=rng(1), dropout=rng(2), width=2, hidden=4, classes=3, **shape)
+    assert C(values((2, size, size, channels))).shape == (2, 3)
+    assert len(C) == 3 * stages + 6
+    assert C[3 * stages + 1].weight.shape == (start * start * 2**stages, 4)
+
+
+def test_image_classifier_learns_everywhere():
+    C = image_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8)
+    loss = cross_entropy(C(values((40, 28, 28, 1))), np.arange(40) % 10)
+    for p, g in zip(C.parameters(), grad(loss, C.parameters()), strict=True):
+        assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+        assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.shape
+
+
+def small_autoencoder(**options):
+    return began_discriminator(rng=rng(2), size=4, hidden=12, code=5, **options)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_an_autoencoders_verdict_is_its_error(power):
+    """By a plain loop; the energy of an image does not depend on the others in the batch."""
+    D, images = small_autoencoder(power=power), values((6, 4, 4, 1))
+    code = D.encode(images)
+    rebuilt = D.decode(code).numpy()
+    assert code.shape == (6, 5) and rebuilt.shape == (6, 4, 4, 1) and abs(rebuilt).max() <= 1
+    energies = D(images).numpy()
+    assert (energies.shape, energies.dtype) == ((6,), np.float32)
+    for energy, x, y in zip(energies, images.numpy(), rebuilt, strict=True):
+        errors = [abs(float(a) - float(b)) ** power for a, b in zip(x.flat, y.flat, strict=True)]
+        np.testing.assert_allclose(energy, sum(errors) / 16, rtol=1e-5)
+    np.testing.assert_allclose(D(images[2:4]).numpy(), energies[2:4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_an_autoencoders_gradients(power):
+    """Through both halves and around them, which an error in either would spoil."""
+    D = small_autoencoder(power=power).astype(np.float64)
+    check_gradients(D, fill((2, 4, 4, 1), seed=1), order=1)
+
+
+def test_an_autoencoder_that_gives_back_what_it_gets_has_no_energy():
+    images = values((3, 4, 4, 2))
+    assert not Autoencoder(nn.Sequential(), nn.Sequential())(images).numpy().any()
+    black = Autoencoder(nn.Sequential(nn.Flatten()), nn.Reshape(4, 4, 2), power=1)
+    assert not black(images).numpy().any()
+    with pytest.raises(ValueError, match="power is 3"):
+        Autoencoder(nn.Sequential(), nn.Sequential(), power=3)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_began_networks_learn_everywhere(batch_norm):
+    D = small_autoencoder()
+    G = began_generator(rng=rng(1), size=4, latent=3, hidden=12, batch_norm=batch_norm)
+    fake, real = G(values((40, 3))), values((40, 4, 4, 1), 1)
+    assert (fake.shape, fake.dtype) == ((40, 4, 4, 1), np.float32)
+    assert abs(fake.numpy()).max() <= 1
+    assert count(D) == 16 * 12 + 12 + 12 * 5 + 5 + 5 * 12 + 12 + 12 * 16 + 16
+    assert count(G) == 3 * 12 + 12 * 12 + 12 * 16 + 16 + (4 * 12 if batch_norm else 2 * 12)
+    objective = EnergyBased()
+    d_loss = objective.discriminator(D(real), D(fake.detach()))
+    for net, loss in ((D, d_loss), (G, objective.generator(D(fake)))):
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.node.name
