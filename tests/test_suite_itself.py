@@ -232,7 +232,7 @@ INNER = {
     *("record", "grad", "frozen", "no_grad", "is_recording", "tensor", "raw", "operands"),
     *("is_number", "check_broadcast", "check_fits", "axis_of", "check_alike", "check_labels"),
     *("reduced", "whole_number", "backward", "lift", "named", "one_tuple", "record_if"),
-    *("check_images", "check_sizes", "pair", "wrong_shape"),
+    *("check_images", "check_sizes", "expect", "pair", "wrong_shape"),
 }
 
 

@@ -40,6 +40,13 @@ def check_fits(op, shape: tuple, into: tuple):
         raise ShapeError(f"{op}: shape {shape} does not broadcast to {into}")
 
 
+def expect(fits, what, value, expected):
+    """The value. ValueError, saying what it is and what was expected, unless it `fits`."""
+    if not fits:
+        raise ValueError(f"{what} is {value}, expected {expected}")
+    return value
+
+
 def whole_number(what, value, least=-math.inf) -> int:
     """`value` as a Python int, NumPy's integers too. TypeError, naming what it is, for all else;
     ValueError below `least`.
@@ -51,9 +58,7 @@ def whole_number(what, value, least=-math.inf) -> int:
             value = operator.index(value)
         except TypeError:
             raise TypeError(f"{what} is {value!r}, expected an integer") from None
-    if value < least:
-        raise ValueError(f"{what} is {value}, expected at least {least}")
-    return value
+    return expect(value >= least, what, value, f"at least {least}")
 
 
 def check_sizes(layer, *sizes) -> tuple:

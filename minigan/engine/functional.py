@@ -9,6 +9,7 @@ differentiable, so masks enter as plain arrays.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 
 from minigan.backend import Generator, backend_of
@@ -242,14 +243,15 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     for parameter in affine:
         check_alike("normalize", x, parameter)
         check_fits("normalize", parameter.shape, x.shape)
-    if not all(_varies_after(p.shape, axes[-1], x.ndim) for p in affine):
+    inner = x.ndim - 1 - axes[-1]  # the axes behind, in which alone a kernel's γ and β vary
+    if any(math.prod(p.shape[: max(0, p.ndim - inner)]) != 1 for p in affine):
         y, mu, variance = normalize(x, None, None, axes, eps=eps)
         y = y if scale is None else y * scale
         return (y if shift is None else y + shift), mu, variance
 
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
     shared, *rules = _normalize_rules(x.node, scale, axes, eps, mu, variance, kept)
-    edges = [edge for edge in zip((x, scale, shift), rules, strict=True) if edge[0] is not None]
+    edges = zip((x, scale, shift), rules, strict=True)
     return record(y, *edges, shared=shared), mu, variance
 
 
@@ -289,12 +291,6 @@ def _normalize_rules(node, gamma, axes, eps, mu, variance, kept):
         return g if is_recording() else Tensor(shared[0])
 
     return shared, by_x, by_scale, by_shift
-
-
-def _varies_after(shape, axis, ndim) -> bool:
-    """Whether an array of `shape`, broadcast to `ndim` dimensions, varies behind `axis` alone."""
-    padded = (1,) * (ndim - len(shape)) + tuple(shape)
-    return all(n == 1 for n in padded[: axis + 1])
 
 
 # --- Pooling and resizing of images (n, h, w, c) -------------------------------------------------

@@ -87,9 +87,9 @@ class _Convolution(_Weighted):
         return self.function(x, weight, self.bias, stride=self.stride, padding=self.padding)
 
     def describe(self):
-        kh, kw, *_ = shape = self.weight.shape
-        ends = f"{shape[5 - self.output_axis]} -> {shape[self.output_axis]}"
-        return f"{ends}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
+        kh, kw, *ends = self.weight.shape
+        inputs, outputs = ends if self.output_axis == 3 else reversed(ends)
+        return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
 
 
 class Conv2d(_Convolution):

@@ -224,12 +224,11 @@ def _parts(attributes, prefix=""):
             yield path, value
         elif isinstance(value, _HOLDERS):
             yield from _parts(value, f"{path}.")
-        elif isinstance(value, Variable) or (
-            isinstance(value, (set, frozenset, deque))
-            and any(isinstance(item, (Parameter, Module)) for item in value)
-        ):
-            what = f"{path}: a {type(value).__name__} would be neither trained nor saved"
-            raise TypeError(f"{what}: use nn.Parameter, and a list, tuple or dict")
+        else:
+            items = value if isinstance(value, (set, frozenset, deque)) else (value,)
+            if any(isinstance(item, (Variable, Module)) for item in items):
+                what = f"{path}: a {type(value).__name__} would be neither trained nor saved"
+                raise TypeError(f"{what}: use nn.Parameter, and a list, tuple or dict")
 
 
 def _gather(holder, found, above):

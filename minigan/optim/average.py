@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minigan.engine.checks import expect
 from minigan.nn import Module
 from minigan.optim.checks import counted, fraction
 
@@ -19,9 +20,8 @@ class EMA:
     """
 
     def __init__(self, network: Module, decay=0.999, *, warm_up=10):
-        if not warm_up > 1:
-            raise ValueError(f"warm_up is {warm_up}, expected a number > 1")
-        self.decay, self.warm_up = fraction("decay", decay), warm_up
+        self.decay = fraction("decay", decay)
+        self.warm_up = expect(warm_up > 1, "warm_up", warm_up, "a number > 1")
         self.source, self.network = network, network.copy().eval()
         self.t = 0
         self._flat = self.network.flat(), network.flat()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 
+from minigan.engine.checks import expect
+
 
 def positive(name, value):
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value}, expected a positive number")
-    return value
+    return expect(0 < value < math.inf, name, value, "a positive number")
 
 
 def fraction(name, value):
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
-    return value
+    return expect(0 <= value < 1, name, value, f"0 <= {name} < 1")
 
 
 def counted(state: dict, name="t") -> tuple:

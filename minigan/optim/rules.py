@@ -13,6 +13,7 @@ import warnings
 
 from minigan.engine import Tensor, grad
 from minigan.engine import functional as F
+from minigan.engine.checks import expect
 from minigan.nn import FlatParameters, Module
 from minigan.nn.parameters import load_arrays
 from minigan.optim.checks import counted, fraction, positive
@@ -212,9 +213,7 @@ class Adam(Optimizer):
     def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         self.beta1, self.beta2 = fraction("beta1", betas[0]), fraction("beta2", betas[1])
         self.eps = positive("eps", eps)
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
-        self.weight_decay = weight_decay
+        self.weight_decay = expect(weight_decay >= 0, "weight_decay", weight_decay, "a number >= 0")
         super().__init__(network, lr)
 
     def coefficients(self, lr, t):

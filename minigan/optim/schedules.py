@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from minigan.engine.checks import expect
+
 
 class _Constant(NamedTuple):
     lr: float
@@ -41,19 +43,14 @@ def constant(lr):
 
 def linear_decay(lr, steps, *, start=0.5):
     """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
-    _check_steps("linear_decay", steps)
+    expect(steps >= 1, "linear_decay: the number of steps", steps, "at least 1")
     return _LinearDecay(lr, steps, start * steps)
 
 
 def cosine(lr, steps):
     """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
-    _check_steps("cosine", steps)
+    expect(steps >= 1, "cosine: the number of steps", steps, "at least 1")
     return _Cosine(lr, steps)
-
-
-def _check_steps(schedule, steps):
-    if steps < 1:
-        raise ValueError(f"{schedule}: the number of steps is {steps}, expected at least 1")
 
 
 class Scheduled:
