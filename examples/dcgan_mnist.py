@@ -17,8 +17,6 @@ checkpoint.safetensors. Ctrl-C ends the run after the step in progress and saves
 from __future__ import annotations
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from minigan import Tensor, data, discriminator_step, generator_step, losses, no_grad, optim, plots
 from minigan.gan.penalties import gradient_penalty
@@ -114,15 +112,11 @@ def main(argv=None):
     return session.status
 
 
-def value_curve(value) -> Figure:
+def value_curve(value):
     """The critic's value at each step of G: how far G still has to go, as it claims."""
-    with rc_context(plots.STYLE):
-        figure = Figure(figsize=(8, 3.8), dpi=100, layout="constrained")
-        panel = figure.subplots()
-        panel.plot(value, color=plots.D, lw=0.6, alpha=0.3)
-        panel.plot(plots.moving_average(value, reach=7), color=plots.D)
-        panel.set_title("the critic's value, E f(x) − E f(G(z))", loc="left")
-        panel.set_xlabel("step of G")
+    with plots.panels(size=(8, 3.8)) as (figure, panel):
+        plots.draw_value(panel, value)
+        panel.set_title("the critic's value, E f(x) − E f(G(z))")
     return figure
 
 

@@ -34,6 +34,15 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
+@pytest.fixture
+def few_digits(monkeypatch):
+    """Drawn digits, but only some: to draw as many as MNIST has takes seconds."""
+    from minigan import data
+
+    few = {split: (2000, seed) for split, (_, seed) in data.DRAWN.items()}
+    monkeypatch.setattr(data, "DRAWN", few)
+
+
 # --- The GPU, and what stands in for it ----------------------------------------------------------
 
 
@@ -50,10 +59,12 @@ class FakeProducts:
 def _fake_device():
     import fake_cupy
 
-    from minigan.backend.cuda import CudaBackend
+    from minigan.backend import cuda
 
     fake = fake_cupy.make()
-    return CudaBackend(fake, lambda backend: FakeProducts(fake))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "WORKSPACE", 1024)  # of cuBLAS, which is not there
+        return cuda.CudaBackend(fake, lambda backend: FakeProducts(fake))
 
 
 @functools.cache

@@ -49,6 +49,11 @@ def test_every_file_has_a_floor():
         assert files - {"__init__"} == set(order(floor)), floor
 
 
+def test_the_tests_are_in_the_folders_of_the_package():
+    folders = {path.name for path in (ROOT / "tests").iterdir() if list(path.glob("*.py"))}
+    assert folders == {*FLOORS, "examples", "benchmarks", "gpu", "helpers"}
+
+
 @pytest.mark.parametrize("floor", FLOORS)
 def test_imports_point_to_lower_floors(floor):
     """And within a folder to files that are read before."""

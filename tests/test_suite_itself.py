@@ -5,13 +5,25 @@ at second: such a rule trains a plain GAN well and a WGAN-GP wrongly.
 """
 
 import importlib
-import inspect
+import types
 
 import numpy as np
 import pytest
-from checks import OPERATIONS, check_float32, check_gradients, check_values, fill, operands, ops
+import tables
+from checks import (
+    OPERATIONS,
+    check_float32,
+    check_gradients,
+    check_values,
+    fill,
+    first_word,
+    is_a,
+    operands,
+    ops,
+    public,
+)
 
-from minigan import functional
+from minigan import data, functional, gan, models, nn, optim
 from minigan.engine import Tensor, conv, record
 from minigan.engine.functional import tanh
 
@@ -151,7 +163,7 @@ RECORDING = [
 @pytest.mark.parametrize("name", RECORDING)
 def test_breaking_a_function_s_rule_is_noticed(monkeypatch, name, order):
     check_gradients(OPERATIONS[name].f, *operands(name))
-    monkeypatch.setattr(functional, "record", broken_record(order))
+    monkeypatch.setattr(ops if name == "where" else functional, "record", broken_record(order))
     with pytest.raises(AssertionError, match=f"order {order}"):
         check_gradients(OPERATIONS[name].f, *operands(name))
 
@@ -213,17 +225,85 @@ def test_a_float64_in_a_float32_network_is_noticed():
             check_float32(f, X)
 
 
-def test_the_table_of_operations_is_complete():
-    """An operation added to the package must be added to the table, or this fails."""
-    inner = {"record", "grad", "frozen", "no_grad", "is_recording", "tensor", "raw", "operands"}
-    inner |= {"is_number", "check_broadcast", "check_fits", "axis_of"}
-    inner |= {"check_alike", "contextmanager", "backend_of", "pair"}
-    inner |= {"check_labels", "reduced", "whole_number", "backward", "lift", "named"}
-    inner |= {"one_tuple", "record_if"}
-    public = set(functional.__all__)
-    for file in ("checks", "graph", "tensors", "operations", "differentiate", "conv"):
-        name = f"minigan.engine.{file}"
-        module = importlib.import_module(name)
-        functions = inspect.getmembers(module, inspect.isfunction)
-        public |= {n for n, f in functions if f.__module__ == name and not n.startswith("_")}
-    assert public - inner == {name.split()[0] for name in OPERATIONS}
+# --- The tables are complete ---------------------------------------------------------------------
+
+# What the files of the engine share, and what is no operation of its own.
+INNER = {
+    *("record", "grad", "frozen", "no_grad", "is_recording", "tensor", "raw", "operands"),
+    *("is_number", "check_broadcast", "check_fits", "axis_of", "check_alike", "check_labels"),
+    *("reduced", "whole_number", "backward", "lift", "named", "one_tuple", "record_if"),
+    *("check_images", "check_sizes", "expect", "pair", "wrong_shape"),
+}
+
+
+def offered(module, *bases, besides=()):
+    """The public names of the module's own functions, or of its classes of a kind."""
+    kinds = bases or types.FunctionType
+    test = is_a if bases else isinstance
+    return {name for name, value in public(module) if test(value, kinds)} - set(besides)
+
+
+def operations():
+    files = ("checks", "graph", "tensors", "operations", "differentiate", "functional", "conv")
+    names = [offered(importlib.import_module(f"minigan.engine.{file}")) for file in files]
+    return set().union(*names) - INNER
+
+
+def losses():
+    classes = offered(gan, gan.Objective, besides=["Objective"])
+    return classes | offered(gan.losses, besides=["together"])
+
+
+OFFERED = {
+    "OPERATIONS": operations,
+    "LAYERS": lambda: offered(nn, nn.Module, besides=["Module"]),
+    "INITIALISERS": lambda: offered(nn.initialisers),
+    "LOSSES": losses,
+    "PENALTIES": lambda: offered(gan.penalties),
+    "OPTIMIZERS": lambda: offered(optim, optim.Optimizer, besides=["Optimizer"]),
+    "SCHEDULES": lambda: offered(optim.schedules),
+    "DENSITIES": lambda: offered(data.toy, object),
+    "GENERATORS": lambda: set(models.GENERATORS),
+}
+
+
+def test_every_table_is_held_against_what_there_is():
+    assert set(tables.__all__) == OFFERED.keys()
+
+
+@pytest.mark.parametrize("table", OFFERED)
+def test_a_table_is_complete(table):
+    """What is added to the package must be added to its table, or this fails."""
+    assert {first_word(row) for row in getattr(tables, table)} == OFFERED[table]()
+
+
+NEW = {  # where it would stand, and what kind of class it would be, if not a function
+    "OPERATIONS": (conv, None),
+    "LAYERS": (nn, nn.Module),
+    "INITIALISERS": (nn.initialisers, None),
+    "LOSSES": (gan, gan.Objective),
+    "PENALTIES": (gan.penalties, None),
+    "OPTIMIZERS": (optim, optim.Optimizer),
+    "SCHEDULES": (optim.schedules, None),
+    "DENSITIES": (data.toy, object),
+}
+
+
+@pytest.mark.parametrize("table", NEW)
+def test_what_is_in_no_table_is_noticed(table, monkeypatch):
+    module, base = NEW[table]
+    new = (
+        type("brand_new", (base,), {})
+        if base
+        else types.FunctionType(reads_its_output_raw.__code__, {})
+    )
+    new.__module__ = module.__name__
+    monkeypatch.setattr(module, "brand_new", new, raising=False)
+    with pytest.raises(AssertionError, match="brand_new"):
+        test_a_table_is_complete(table)
+
+
+def test_a_generator_in_no_table_is_noticed(monkeypatch):
+    monkeypatch.setitem(models.GENERATORS, "brand_new", models.mlp)
+    with pytest.raises(AssertionError, match="brand_new"):
+        test_a_table_is_complete("GENERATORS")

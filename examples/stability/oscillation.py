@@ -1,7 +1,5 @@
 """Why GANs circle: the two smallest games there are, and what makes them settle.
 
-    python examples/stability/oscillation.py
-
 Descending a loss leads downhill. Two players who each descend their own loss need not come down
 anywhere. In the bilinear game, min over θ and max over ψ of θ ψ, and in the Dirac-GAN (Mescheder
 et al. 2018), one number θ generated, one datum at 0 and the discriminator D(x) = ψ x, the only
@@ -12,6 +10,8 @@ rest is at θ = ψ = 0, and the steps go around it:
     two time scales         circle too, on an ellipse: a faster D alone does not help
     extragradient           converges: a look ahead, then the step (Korpelevich 1976)
     R1                      converges: a penalty on D's slope at the data (Mescheder et al. 2018)
+
+python examples/stability/oscillation.py holds each against theory and draws oscillation.png.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from minigan import cli, grad, losses, plots, tensor
+from minigan import grad, losses, plots, tensor
 from minigan.gan import penalties
+from minigan.training import make_folder, options, run
 
 RATE = 0.2
 START = (0.0, 1.0)  # θ and ψ
@@ -83,7 +82,7 @@ WAYS = [
     Way("simultaneous", "spirals out", plots.D_STAR),
     Way("alternating", "circles", plots.D, alternating=True),
     Way("two time scales", "circles", plots.GUIDE, alternating=True, d_rate=3 * RATE),
-    Way("extragradient", "converges", "#CC79A7", look_ahead=True),
+    Way("extragradient", "converges", plots.PINK, look_ahead=True),
     Way("R1", "converges", plots.P_G, alternating=True, gamma=0.5),
 ]
 
@@ -124,13 +123,12 @@ def verdict(points) -> tuple[str, float]:
 
 
 def main(argv=None):
-    args = cli.parse(cli.parser(__doc__.splitlines()[0], out="runs/oscillation"), argv)
-    cli.make_folder(args.out)
+    args = options.parse(options.parser(__doc__.splitlines()[0], out="runs/oscillation"), argv)
+    make_folder(args.out)
     games = {"bilinear game, V = θψ": bilinear, "Dirac-GAN": dirac}
     agreed = True
-    with rc_context(plots.STYLE):
-        figure = Figure(figsize=(11, 6), dpi=100, layout="constrained")
-        for panel, (name, game) in zip(figure.subplots(1, 2), games.items(), strict=True):
+    with plots.panels(1, 2, size=(11, 6)) as (figure, panels):
+        for panel, (name, game) in zip(panels, games.items(), strict=True):
             draw_field(panel, game)
             for way in WAYS:
                 points = path(game, way)
@@ -139,12 +137,11 @@ def main(argv=None):
                 panel.plot(*points.T, color=way.color, lw=1, label=f"{way.label}: {found}")
                 print(f"{name}, {way.label}: {found} (theory: {way.expected}; x {ratio:.2f})")
             panel.plot(0, 0, "k+", ms=10)
-            panel.set_title(name, loc="left")
-            panel.set_xlabel("θ, the generator")
+            panel.set(title=name, xlabel="θ, the generator")
             panel.legend(
                 loc="lower left", fontsize=9, frameon=True, framealpha=1, edgecolor="white"
             )
-        figure.axes[0].set_ylabel("ψ, the discriminator")
+        panels[0].set_ylabel("ψ, the discriminator")
     file = plots.save_figure(figure, args.out / "oscillation.png")
     print(f"{'as theory says' if agreed else 'NOT as theory says'}; picture: {file}")
     return 0 if agreed else 1
@@ -156,10 +153,8 @@ def draw_field(panel, game):
     theta, psi = (axis.ravel() for axis in np.meshgrid(ticks, ticks))
     field = np.array([directions(game, *point) for point in zip(theta, psi, strict=True)])
     panel.quiver(theta, psi, *-field.T, color="#cccccc", angles="xy", width=0.003)
-    panel.set_xlim(-2.4, 2.4)
-    panel.set_ylim(-2.4, 2.4)
-    panel.set_aspect("equal")
+    panel.set(xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

@@ -1,13 +1,15 @@
 """What a divergence measures, before any network: entropy, KL, JS, and why Wasserstein.
 
-    python examples/theory/information_theory.py
-
 A GAN's losses are divergences between the data's distribution and the generator's. Three pictures
 show what that means. How many questions tell the roll of a die, and what asking the wrong ones
 costs. Why the direction of KL matters: a narrow model of two-humped data is cheap in one direction
 and ruinous in the other. And why the divergences of the first GANs give no hint to a generator
 whose samples lie beside the data: for two boxes that don't touch, JS is ln 2 at any distance, KL
 infinite, while the Wasserstein distance says how far there is to go.
+
+    python examples/theory/information_theory.py
+
+It writes information_theory.png and prints the numbers.
 """
 
 from __future__ import annotations
@@ -15,12 +17,20 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from minigan import cli, plots
+from minigan import plots
 from minigan.data import Gaussian, GaussianMixture1D
-from minigan.evaluation import cross_entropy, entropy, js, kl, total_variation, wasserstein
+from minigan.evaluation import (
+    cells,
+    cross_entropy,
+    entropy,
+    js,
+    kl,
+    shared_out,
+    total_variation,
+    wasserstein,
+)
+from minigan.training import make_folder, options, run
 
 FAIR = [1 / 6] * 6
 LOADED = [1 / 4, 1 / 4, 1 / 8, 1 / 8, 1 / 8, 1 / 8]
@@ -29,12 +39,10 @@ SHIFTS = np.arange(0, 4.01, 0.1)  # of one box, of width 1, against the other
 
 
 def main(argv=None):
-    args = cli.parser(__doc__.splitlines()[0], out="runs/information_theory")
-    args = cli.parse(args, argv)
-    cli.make_folder(args.out)
-    with rc_context(plots.STYLE):
-        figure = Figure(figsize=(13, 4.2), dpi=100, layout="constrained")
-        panels = figure.subplots(1, 3)
+    p = options.parser(__doc__.splitlines()[0], out="runs/information_theory")
+    args = options.parse(p, argv)
+    make_folder(args.out)
+    with plots.panels(1, 3, size=(13, 4.2)) as (figure, panels):
         numbers = [draw(panel) for draw, panel in zip((dice, humps, boxes), panels, strict=True)]
     path = plots.save_figure(figure, args.out / "information_theory.png")
     for line in numbers:
@@ -56,10 +64,8 @@ def dice(panel) -> str:
     asked = cross_entropy(FAIR, LOADED, unit="bits")
     cost = kl(FAIR, LOADED, unit="bits")
     coin = entropy([0.5, 0.5], unit="bits"), entropy([0.9, 0.1], unit="bits")
-    panel.set_title(f"H(p) {least:.3f}, H(p, q) {asked:.3f}\nKL(p ‖ q) {cost:.3f} bits", loc="left")
-    panel.set_xlabel("face")
-    panel.set_ylabel("probability")
-    panel.set_ylim(0, 0.34)
+    panel.set_title(f"H(p) {least:.3f}, H(p, q) {asked:.3f}\nKL(p ‖ q) {cost:.3f} bits")
+    panel.set(xlabel="face", ylabel="probability", ylim=(0, 0.34))
     panel.legend(loc="upper right")
     return (
         f"die: H(p) = {least:.3f}, H(p, q) = {asked:.3f}, KL(p || q) = {cost:.3f} bits; "
@@ -69,9 +75,9 @@ def dice(panel) -> str:
 
 def humps(panel) -> str:
     """Two humps and a model of one of them: KL from either side."""
-    x = np.arange(-6, 6, CELL) + CELL / 2
-    p = on_grid(GaussianMixture1D([-2, 2], [0.6, 0.6]), x)
-    narrow, wide = on_grid(Gaussian(2, 0.6), x), on_grid(Gaussian(0, 2.1), x)
+    x = cells(-6, 6, CELL)
+    data, one, blurred = GaussianMixture1D([-2, 2], [0.6, 0.6]), Gaussian(2, 0.6), Gaussian(0, 2.1)
+    p, narrow, wide = (shared_out(density.pdf(x), CELL) for density in (data, one, blurred))
     panel.fill_between(x, p, color=plots.P_DATA, alpha=0.15, lw=0)
     panel.plot(x, p, color=plots.P_DATA, label="p: data")
     lines = []
@@ -80,28 +86,18 @@ def humps(panel) -> str:
         label = f"q: {name}\nKL(p ‖ q) {forward:.2f}, KL(q ‖ p) {backward:.2f}"
         panel.plot(x, q, color=color, label=label)
         lines.append(f"{name} KL(p || q) = {forward:.3f}, KL(q || p) = {backward:.3f}")
-    panel.set_title(
-        "KL has a direction: (p ‖ q) punishes\nmissing data, (q ‖ p) inventing it", loc="left"
-    )
-    panel.set_xlabel("x")
-    panel.set_ylabel("density")
-    panel.set_ylim(0, 1.25)
+    panel.set_title("KL has a direction: (p ‖ q) punishes\nmissing data, (q ‖ p) inventing it")
+    panel.set(xlabel="x", ylabel="density", ylim=(0, 1.25))
     panel.legend(loc="upper left")
     return "two humps: " + "; ".join(lines) + " nats"
 
 
-def on_grid(density, x) -> np.ndarray:
-    """The density on the grid, its tails beyond the grid shared out."""
-    p = density.pdf(x)
-    return p / (p.sum() * CELL)
-
-
 def boxes(panel) -> str:
     """A box of width 1 and the same box, shifted: who notices how far?"""
-    x = np.arange(0, 6, CELL) + CELL / 2
+    x = cells(0, 6, CELL)
     found = {"JS": [], "total variation": [], "Wasserstein-1": []}
     for shift in SHIFTS:
-        p, q = box(x, 0.5), box(x, 0.5 + shift)
+        p, q = (shared_out((x > left) & (x < left + 1), CELL) for left in (0.5, 0.5 + shift))
         found["JS"].append(js(p, q, cell=CELL))
         found["total variation"].append(total_variation(p, q, cell=CELL))
         found["Wasserstein-1"].append(wasserstein(x, x, p=p * CELL, q=q * CELL))
@@ -110,10 +106,8 @@ def boxes(panel) -> str:
         panel.plot(SHIFTS, values, color=color, label=name)
     panel.vlines(1, 0, 3, color=plots.P_DATA, lw=0.8, ls=":")
     panel.text(1.1, 0.56, "from here on they don't touch:\nJS stays ln 2, KL is infinite", va="top")
-    panel.set_title("Two boxes of width 1, and how far apart\nthey are said to be", loc="left")
-    panel.set_xlabel("shift of one box")
-    panel.set_ylabel("nats, probability, or distance")
-    panel.set_ylim(0, 4.2)
+    panel.set_title("Two boxes of width 1, and how far apart\nthey are said to be")
+    panel.set(xlabel="shift of one box", ylabel="nats, probability, or distance", ylim=(0, 4.2))
     panel.legend(loc="upper left")
     far, near = -1, int(np.argmin(np.abs(SHIFTS - 2)))
     return (
@@ -123,10 +117,5 @@ def boxes(panel) -> str:
     )
 
 
-def box(x, left) -> np.ndarray:
-    p = ((x > left) & (x < left + 1)).astype(float)
-    return p / (p.sum() * CELL)
-
-
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

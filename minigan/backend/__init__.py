@@ -29,14 +29,14 @@ def get_backend(name: str) -> Backend:
 
     DeviceError says what is missing; there is no fallback.
     """
-    if name in _BACKENDS:
-        _BACKENDS[name].enter()
-        return _BACKENDS[name]
-    if name != "cuda":
-        raise DeviceError(f"unknown device {name!r}: the devices are 'cpu' and 'cuda'")
-    from minigan.backend.cuda import open_device  # CuPy is loaded when it is asked for
+    if name not in _BACKENDS:
+        if name != "cuda":
+            raise DeviceError(f"unknown device {name!r}: the devices are 'cpu' and 'cuda'")
+        from minigan.backend.cuda import open_device  # CuPy is loaded when it is asked for
 
-    return add(open_device())
+        add(open_device())
+    _BACKENDS[name].enter()
+    return _BACKENDS[name]
 
 
 def add(backend: Backend) -> Backend:

@@ -46,9 +46,8 @@ class Window(NamedTuple):
     @property
     def reach(self) -> tuple[int, int]:
         """How many padded pixels the windows cover, (o − 1)·s + k, per direction."""
-        return tuple(
-            (o - 1) * s + k for o, s, k in zip(self.output, self.stride, self.kernel, strict=True)
-        )
+        sides = zip(self.output, self.stride, self.kernel, strict=True)
+        return tuple((o - 1) * s + k for o, s, k in sides)
 
 
 class Generator(ABC):
@@ -165,8 +164,9 @@ class Backend(ABC):
     def scatter_add(self, shape, index, values):
         """Zeros of `shape` with `values` added at `index`, repeated indices included."""
         out = self.xp.zeros(shape, values.dtype)
-        if _is_basic(index):
-            out[index] = values
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(p is None or p is Ellipsis or isinstance(p, (int, slice)) for p in parts):
+            out[index] = values  # by NumPy's basic indexing no element is named twice
         else:
             self.xp.add.at(out, index, values)
         return out
@@ -314,9 +314,3 @@ def check_bytes(images):
     """TypeError unless images are uint8: any other number would be scaled to something else."""
     if images.dtype != "uint8":
         raise TypeError(f"to_unit: images are {images.dtype}, expected uint8, from 0 to 255")
-
-
-def _is_basic(index) -> bool:
-    """Whether NumPy's basic indexing applies, under which no element is named twice."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, (int, slice)) for p in parts)

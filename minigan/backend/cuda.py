@@ -365,7 +365,8 @@ class CudaBackend(Backend):
             rule.update(theta, g, *moments)
             return
         real = theta.dtype.type
-        constants = [np.int32(v) if type(v) is bool else real(v) for v in rule.constants]
+        constants = [getattr(rule, name) for name in rule.constants]
+        constants = [np.int32(v) if type(v) is bool else real(v) for v in constants]
         arrays = theta, g, *moments, rule.live.array(theta.dtype)
         self.launch(rule.kernel, theta.size, *arrays, *constants, theta.size)
 

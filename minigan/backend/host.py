@@ -50,40 +50,25 @@ class HostGenerator(Generator):
             raise ValueError(f"not a PCG64 state: {state!r}") from error
 
 
-class Live:
+class Live(list):
     """A few numbers that change from step to step, such as a learning rate: live[0], live[1], …
 
     Here they are Python numbers. On a device that replays captured steps they are memory of the
     device, because a number in Python would be the same in every replay.
     """
 
-    def __init__(self):
-        self._values = ()
-
     def set(self, *values: float):
-        self._values = values
-
-    def __getitem__(self, index):
-        return self._values[index]
+        self[:] = values
 
 
-class Log:
-    """Rows of scalars, kept until somebody looks; here with all their digits."""
-
-    def __init__(self):
-        self._rows = []
-
-    def __len__(self):
-        return len(self._rows)
-
-    def append(self, scalars):
-        """One row: 0-d arrays of this device."""
-        self._rows.append(scalars)
+class Log(list):
+    """Rows of scalars, 0-d arrays of this device, kept until somebody looks; here in full."""
 
     def drain(self) -> np.ndarray:
         """All rows since the last look, float64 (rows, columns); waits for the device."""
-        rows, self._rows = self._rows, []
-        return np.array([[float(x) for x in row] for row in rows])
+        rows = np.array([[float(x) for x in row] for row in self])
+        self.clear()
+        return rows
 
 
 class Host(Backend):
@@ -149,9 +134,8 @@ class Host(Backend):
 
     def check_range(self, what, values, size):
         if values.size and not (values.min() >= 0 and values.max() < size):
-            raise ValueError(
-                f"{what} run from {values.min()} to {values.max()}, expected 0 to {size - 1}"
-            )
+            found = f"{values.min()} to {values.max()}"
+            raise ValueError(f"{what} run from {found}, expected 0 to {size - 1}")
 
     # --- A training step that can be replayed ---
 
@@ -195,17 +179,10 @@ class Host(Backend):
         return np.maximum(x, y, out=y)
 
     def select(self, condition, x):
-        """`np.where` is 20 times slower on a long condition without order; then the bits of x, read
-        as an integer, are multiplied.
+        """The bits of x, read as integers, times 0 or 1; `np.where` is 20 times slower on a long
+        condition without order.
         """
-        if x.size <= FEW:
-            return np.where(condition, x, _zero(x.dtype))
-        bits = f"i{x.itemsize}"
-        chosen = condition.astype(bits)
-        if chosen.shape != x.shape:
-            return (chosen * x.view(bits)).view(x.dtype)
-        chosen *= x.view(bits)
-        return chosen.view(x.dtype)
+        return np.multiply(condition, x.view(BITS[x.itemsize])).view(x.dtype)
 
     def rectify_grad(self, g, y, slope):
         """Arithmetic is far cheaper here than `where`."""
@@ -265,26 +242,18 @@ class Host(Backend):
             yield slice(start, start + self.OPTIMIZER_BLOCK)
 
     def columns(self, images, window: Window, channels, dtype):
-        """With one channel the pixels of
-        a row are not neighbours in memory, so there (u, v) vary slowest instead of fastest.
-        """
-        (kh, kw), (oh, ow) = window.kernel, window.output
+        """Of one channel, a row's pixels are no neighbours in memory: there (u, v) vary slowest."""
         if channels > 1:
-            return np.empty((images, oh, ow, kh, kw, channels), dtype)
-        return np.empty((kh, kw, channels, images, oh, ow), dtype).transpose(3, 4, 5, 0, 1, 2)
+            return np.empty((images, *window.output, *window.kernel, channels), dtype)
+        columns = np.empty((*window.kernel, channels, images, *window.output), dtype)
+        return columns.transpose(3, 4, 5, 0, 1, 2)
 
     def im2col(self, x, window: Window, out):
-        (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.output
-        padded = self._padded(x, window)
-        images, _, _, channels = padded.shape
+        padded, (sh, sw) = self._padded(x, window), window.stride
         n, i, j, c = padded.strides
-        windows = np.ndarray(  # what as_strided makes, in a tenth of the time
-            (images, oh, ow, kh, kw, channels),
-            padded.dtype,
-            padded,
-            strides=(n, i * sh, j * sw, i, j, c),
-        )
-        np.copyto(out, windows)
+        strides = n, i * sh, j * sw, i, j, c
+        # What as_strided makes, in a tenth of the time.
+        np.copyto(out, np.ndarray(out.shape, padded.dtype, padded, strides=strides))
 
     def _padded(self, x, window: Window):
         (ph, pw), (h, w) = window.padding, window.image
@@ -298,56 +267,38 @@ class Host(Backend):
         return padded
 
     def col2im(self, columns, window: Window, out):
+        """Whole s×s blocks of taps are added at once: (k/s)² additions instead of k²."""
         (kh, kw), (sh, sw), (ph, pw) = window.kernel, window.stride, window.padding
         (h, w), (oh, ow), (rh, rw) = window.image, window.output, window.reach
         images, channels = len(columns), columns.shape[-1]
-        if kh % sh == 0 and kw % sw == 0:
-            padded = self._add_blocks(columns, window)
-        else:
-            padded = np.zeros((images, max(rh, ph + h), max(rw, pw + w), channels), out.dtype)
-            for u in range(kh):
-                for v in range(kw):
-                    padded[:, u : u + sh * oh : sh, v : v + sw * ow : sw] += columns[:, :, :, u, v]
+        rows, cols = -(-max(rh, ph + h) // sh), -(-max(rw, pw + w) // sw)
+        if channels > 1:
+            blocks = np.empty((images, rows, sh, cols, sw, channels), columns.dtype)
+        else:  # in the memory order of one-channel columns; see `columns`
+            blocks = np.empty((sh, sw, channels, images, rows, cols), columns.dtype)
+            blocks = blocks.transpose(3, 4, 0, 5, 1, 2)
+        blocks[:, oh:] = blocks[:, :, kh:] = 0  # what the first block of taps leaves out
+        blocks[:, :, :, ow:] = blocks[:, :, :, :, kw:] = 0
+        for a in range(0, kh, sh):
+            for b in range(0, kw, sw):
+                taps = columns[:, :, :, a : a + sh, b : b + sw].transpose(0, 1, 3, 2, 4, 5)
+                i, j, (_, _, u, _, v, _) = a // sh, b // sw, taps.shape
+                place = blocks[:, i : i + oh, :u, j : j + ow, :v]
+                if a == b == 0:
+                    place[...] = taps
+                else:
+                    place += taps
+        padded = blocks.reshape(images, rows * sh, cols * sw, channels)
         out[...] = padded[:, ph : ph + h, pw : pw + w]
 
-    def _add_blocks(self, columns, window: Window):
-        """The same sum when s divides k: whole s×s blocks at once, (k/s)² additions, not k²."""
-        (kh, kw), (sh, sw), (ph, pw) = window.kernel, window.stride, window.padding
-        (h, w), (oh, ow), (rh, rw) = window.image, window.output, window.reach
-        images, channels = len(columns), columns.shape[-1]
-        rows = -(-max(rh, ph + h) // sh)
-        cols = -(-max(rw, pw + w) // sw)
-        if channels > 1:
-            padded = np.empty((images, rows, sh, cols, sw, channels), columns.dtype)
-        else:  # in the memory order of one-channel columns; see `columns`
-            padded = np.empty((sh, sw, channels, images, rows, cols), columns.dtype)
-            padded = padded.transpose(3, 4, 0, 5, 1, 2)
-        padded[:, oh:] = 0
-        padded[:, :, :, ow:] = 0
-        for a in range(kh // sh):
-            for b in range(kw // sw):
-                block = columns[:, :, :, a * sh : (a + 1) * sh, b * sw : (b + 1) * sw]
-                block = block.transpose(0, 1, 3, 2, 4, 5)
-                if a == b == 0:
-                    padded[:, :oh, :, :ow] = block
-                else:
-                    padded[:, a : a + oh, :, b : b + ow] += block
-        return padded.reshape(images, rows * sh, cols * sw, channels)
 
+BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}  # numbers of so many bytes as integers
 
 # How many rows one product may add up in float32, for a relative error of 1e-5 at most where all
 # are alike, which is the worst case. It depends on which kernel OpenBLAS takes: one column is a
 # scalar product, with many sums side by side; two or three columns are added row by row.
 LONGEST = 4096
 LONGEST_OF_FEW = {1: 65_536, 2: 1024, 3: 1024}
-
-
-FEW = 2048  # values that are selected one by one
-
-
-@functools.cache
-def _zero(dtype):
-    return np.zeros((), dtype)
 
 
 @functools.lru_cache(maxsize=64)
@@ -412,7 +363,5 @@ _keep_freed_memory()
 cpu = Host()
 
 # Reductions on the CPU return NumPy scalars, which count as 0-d arrays everywhere in minigan.
-HOST_TYPES = (
-    *(np.ndarray, np.float32, np.float64, np.bool_),
-    *(np.dtype(code).type for code in np.typecodes["AllInteger"]),
-)
+_INTEGERS = [np.dtype(code).type for code in np.typecodes["AllInteger"]]
+HOST_TYPES = np.ndarray, np.float32, np.float64, np.bool_, *_INTEGERS

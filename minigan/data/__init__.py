@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minigan.data.dataset import Batches, Dataset, to_bytes, to_unit
+from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
 from minigan.data.folder import load_folder
 from minigan.data.idx import DataError, parse_idx, read_idx

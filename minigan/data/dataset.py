@@ -100,6 +100,16 @@ def to_bytes(images):
     return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype("uint8")
 
 
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """Rows to choose from, (n, k, …): a batch has one of the k for each image, (size, …).
+
+    Which one is drawn anew in every epoch; parts with as many to choose from choose alike.
+    """
+
+    rows: np.ndarray
+
+
 class Batches:
     """Shuffled batches as a pure function of (seed, step).
 
@@ -111,35 +121,46 @@ class Batches:
         Batches(dataset, 64, seed)                        images
         Batches((dataset, dataset.labels), 64, seed)      images with their labels
         Batches((photos, maps), 64, seed)                 pairs
+        Batches(photos, 64, 0), Batches(maps, 64, 1)      no pairs: each in an order of its own
+        Batches((images, OneOf(captions)), 64, seed)      images, each with one of its captions
+        Batches(dataset, 64, seed, group=4)               fours of one class
 
     data      a `Dataset`, or its uint8 images (n, h, w, c); or a tuple of such and of other arrays,
               with a row for each image, which then travel together: a batch is a tuple of arrays
     size      images in a batch, an int; ValueError unless 1 ≤ size ≤ n
     seed      an int ≥ 0
     backend   the device to keep the images on; they are sent there once, as bytes
+    group     how many images that follow each other have one label. Each epoch forms the groups
+              anew; what is left over of a class is dropped. ValueError unless it divides the size,
+              there are labels, and the groups make a batch
 
     DataError for other data, and for parts that are not equally long.
     """
 
-    def __init__(self, data, size: int, seed: int, backend: Backend = cpu):
+    def __init__(self, data, size: int, seed: int, backend: Backend = cpu, *, group: int = 1):
         self._alone = not isinstance(data, (tuple, list))
         first, *others = (data,) if self._alone else data
         dataset = first if isinstance(first, Dataset) else Dataset("images", first)
-        parts = [dataset.images, *map(_rows, others)]
-        lengths, size = [len(part) for part in parts], whole_number("batch size", size)
+        parts = [(dataset.images, 1), *map(_rows, others)]
+        lengths, size = [len(part) // k for part, k in parts], whole_number("batch size", size)
         if len(set(lengths)) > 1:
             raise DataError(f"what travels together has {lengths} rows: wanted equally many")
         if not 1 <= size <= len(dataset):
             raise ValueError(f"batch size {size}: wanted 1 to {len(dataset)}, the images there are")
         self.size, self.seed, self.backend = size, seed, backend
-        self._parts = [backend.asarray(part) for part in parts]
+        self.group = whole_number("group", group)
+        self._members = None if self.group == 1 else _members(dataset, self.group, size)
+        self._classes = dataset.labels
+        self._parts = [(backend.asarray(part), k) for part, k in parts]
         self._labels = None if dataset.labels is None else backend.asarray(dataset.labels)
         self._epoch, self._order = None, None
-        self.step, self._index = 0, None
+        self.step, self._due = 0, None
 
     def __len__(self):
         """How many batches make an epoch."""
-        return len(self._parts[0]) // self.size
+        if self._members is None:
+            return len(self._parts[0][0]) // self.size
+        return sum(n // self.group for n in self._members) * self.group // self.size
 
     def __getitem__(self, step: int):
         return self.at(step)
@@ -151,63 +172,117 @@ class Batches:
         """The batch of `step` = 0, 1, 2 …: images as float32 (size, h, w, c) in [−1, 1], other rows
         as they are, all on the device.
         """
-        return self._drawn(self._indices(step))
+        return self._drawn(*self._of(step))
 
     def next(self):
         """The batch of the step that is due, and one step on; for use in a captured step."""
         self.backend.host(self._advance)
-        return self._drawn(self._index)
+        return self._drawn(*self._due)
 
-    def _drawn(self, index):
-        rows = [
-            self.backend.to_unit(part, index) if _are_images(part) else part.take(index, axis=0)
-            for part in self._parts
-        ]
+    def _drawn(self, index, luck):
+        rows = []
+        for part, k in self._parts:
+            row = index if k == 1 else index * k + luck % k
+            images = _are_images(part)
+            rows.append(self.backend.to_unit(part, row) if images else part.take(row, axis=0))
         return rows[0] if self._alone else tuple(rows)
+
+    def indices(self):
+        """Which images `next()` drew last, int64 (size,): rows of any table beside the images.
+
+        In a captured step too. ValueError if nothing has been drawn.
+        """
+        return self._drawn_last("indices")
 
     def labels(self):
         """The labels of the images that `next()` drew last, int64 (size,); in a captured step too.
 
         ValueError if there are none, or nothing has been drawn.
         """
-        if self._index is None:
-            raise ValueError("labels: no images have been drawn: call next() first")
-        return self._labelled("labels").take(self._index)
+        index = self._drawn_last("labels")
+        return self._labelled("labels").take(index)
+
+    def _drawn_last(self, what):
+        if self._due is None:
+            raise ValueError(f"{what}: no images have been drawn: call next() first")
+        return self._due[0]
 
     def _advance(self):
-        indices = self._indices(self.step)
-        if self._index is None:
-            self._index = indices.copy()
-        self._index[...] = indices  # always the same memory: a replayed step reads it there
+        due = self._of(self.step)
+        if self._due is None:
+            self._due = [array.copy() for array in due]
+        for kept, array in zip(self._due, due, strict=True):
+            kept[...] = array  # always the same memory: a replayed step reads it there
         self.step += 1
+
+    def indices_at(self, step: int):
+        """Which images are those of `step`, int64 (size,)."""
+        return self._of(step)[0]
 
     def labels_at(self, step: int):
         """The labels of the images of `step`, int64 (size,). ValueError if there are none."""
-        return self._labelled("labels_at").take(self._indices(step))
+        return self._labelled("labels_at").take(self.indices_at(step))
 
     def _labelled(self, what):
         if self._labels is None:
             raise ValueError(f"{what}: these images have no labels")
         return self._labels
 
-    def _indices(self, step: int):
+    def _of(self, step: int):
+        """The images of `step`, and a large number for each by which it chooses; on the device."""
         if step < 0:
             raise ValueError(f"batch of step {step}: steps count from 0")
         epoch, batch = divmod(step, len(self))
         if epoch != self._epoch:  # kept for speed alone: it could be drawn anew at any time
             # NumPy ignores a seed's trailing zeros: [seed, 0] would be the plain seed's stream.
             generator = cpu.generator([self.seed, 1 + epoch])
-            order = generator.permutation(len(self._parts[0]))
-            self._epoch, self._order = epoch, self.backend.asarray(order)
-        return self._order[batch * self.size : (batch + 1) * self.size]
+            order = self._shuffled(generator)
+            luck = generator.integers(0, 2**31, len(order))
+            self._epoch, self._order = epoch, [self.backend.asarray(x) for x in (order, luck)]
+        return [x[batch * self.size : (batch + 1) * self.size] for x in self._order]
+
+    def _shuffled(self, generator):
+        """All images in random order; or all groups, of random members."""
+        order = generator.permutation(len(self._parts[0][0]))
+        if self._members is None:
+            return order
+        by_class = order[np.argsort(self._classes[order], kind="stable")]
+        classes = np.split(by_class, np.cumsum(self._members)[:-1])
+        whole = [members[: len(members) // self.group * self.group] for members in classes]
+        groups = np.concatenate(whole).reshape(-1, self.group)
+        return groups[generator.permutation(len(groups))].reshape(-1)
 
 
-def _rows(part) -> np.ndarray:
-    """What travels with images: the images of a data set, or an array with a row for each."""
+def _rows(part) -> tuple[np.ndarray, int]:
+    """What travels with images, and of how many rows one is chosen for each of them.
+
+    The images of a data set, or an array with a row for each image; or with k for each, in turn.
+    """
+    if isinstance(part, OneOf):
+        rows = np.asarray(part.rows)
+        if rows.ndim < 2 or not rows.shape[1]:
+            raise DataError(f"OneOf {rows.shape}: wanted (n, k, …), k rows for each image")
+        return _rows(rows.reshape(-1, *rows.shape[2:]))[0], rows.shape[1]
     rows = part.images if isinstance(part, Dataset) else np.asarray(part)
     if rows.ndim < 1 or rows.dtype.kind not in "fiub":
         raise DataError(f"{rows.dtype} {rows.shape} beside images: wanted numbers, a row for each")
-    return rows
+    return rows, 1
+
+
+def _members(dataset, group, size) -> np.ndarray:
+    """How many images each class has. ValueError unless they make groups, and these a batch."""
+    if group < 1 or size % group:
+        raise ValueError(f"group {group}: wanted a divisor of the batch size {size}")
+    if dataset.labels is None:
+        raise ValueError(f"group {group}: these images have no labels: wanted a Dataset with them")
+    members = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    grouped = int((members // group).sum()) * group
+    if grouped < size:
+        raise ValueError(
+            f"group {group}: {grouped} images have {group - 1} more of their class beside them, "
+            f"wanted at least a batch of {size}"
+        )
+    return members
 
 
 def _are_images(array) -> bool:

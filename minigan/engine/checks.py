@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 from minigan.backend import DeviceError
@@ -39,28 +40,49 @@ def check_fits(op, shape: tuple, into: tuple):
         raise ShapeError(f"{op}: shape {shape} does not broadcast to {into}")
 
 
-def whole_number(what, value) -> int:
-    """`value` as a Python int, NumPy's integers too. TypeError, naming what it is, for all else."""
-    if type(value) is int:
-        return value
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{what} is {value!r}, expected an integer") from None
+def expect(fits, what, value, expected):
+    """The value. ValueError, saying what it is and what was expected, unless it `fits`."""
+    if not fits:
+        raise ValueError(f"{what} is {value}, expected {expected}")
+    return value
+
+
+def whole_number(what, value, least=-math.inf) -> int:
+    """`value` as a Python int, NumPy's integers too. TypeError, naming what it is, for all else;
+    ValueError below `least`.
+    """
+    if type(value) is not int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{what} is {value!r}, expected an integer") from None
+    return expect(value >= least, what, value, f"at least {least}")
+
+
+def check_sizes(layer, *sizes) -> tuple:
+    """The sizes as Python ints. ValueError or TypeError, naming the layer, unless all are ≥ 1."""
+    return tuple(whole_number(f"{layer}: a size", size, 1) for size in sizes)
+
+
+def pair(what, value, least=1) -> tuple[int, int]:
+    """One integer for both directions, or (vertical, horizontal), each at least `least`."""
+    both = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2:
+        raise TypeError(f"{what} {value!r} is no pair of integers, (vertical, horizontal)")
+    return whole_number(what, both[0], least), whole_number(what, both[1], least)
+
+
+def wrong_shape(op, x, expected) -> ShapeError:
+    """The error of an operation that got a tensor of another shape than it expected."""
+    return ShapeError(f"{op}: got shape {x.shape}, expected {expected}")
 
 
 def axis_of(op, axis: int, shape: tuple) -> int:
     """The axis counted from the front. ShapeError, naming the operation, if there is none such."""
-    if type(axis) is not int:
+    if type(axis) is not int:  # else no text need be made
         axis = whole_number(f"{op}: axis", axis)
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(f"{op}: axis {axis} is out of range for shape {shape}")
     return axis % len(shape)
-
-
-def one_tuple(arguments: tuple) -> tuple:
-    """Whether called as f(2, 3) or as f((2, 3)): the tuple (2, 3)."""
-    alone = len(arguments) == 1 and isinstance(arguments[0], (tuple, list))
-    return tuple(arguments[0]) if alone else arguments

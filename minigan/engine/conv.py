@@ -22,12 +22,10 @@ product reads what has just been written.
 from __future__ import annotations
 
 from minigan.backend import Window
-from minigan.engine.checks import ShapeError, check_alike
+from minigan.engine.checks import ShapeError, check_alike, pair, wrong_shape
 from minigan.engine.differentiate import Tensor
-from minigan.engine.functional import pair
-from minigan.engine.tensors import raw, record
-
-# --- Differentiable functions --------------------------------------------------------------------
+from minigan.engine.functional import check_images
+from minigan.engine.tensors import record
 
 
 def conv2d(x, w, bias=None, *, stride=1, padding=0) -> Tensor:
@@ -37,9 +35,8 @@ def conv2d(x, w, bias=None, *, stride=1, padding=0) -> Tensor:
     padding in pixels, an int or a (vertical, horizontal) pair. Returns (n, h', w', k) with
     h' = (h + 2p − kh) // s + 1. ShapeError if the shapes do not fit.
     """
-    _check_filter("conv2d", x, w, channel_axis=2)
+    _check_filter("conv2d", x, w, bias, channel_axis=2)
     window = _window("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
-    _check_bias("conv2d", bias, w, channel_axis=3)
     return _conv(x, w, window, bias)
 
 
@@ -51,20 +48,16 @@ def conv_transpose2d(y, w, bias=None, *, stride=1, padding=0, output_size=None) 
     the smallest, (h' − 1)·s − 2p + kh, unless `output_size` = (h, w) names another. ShapeError as
     above.
     """
-    _check_filter("conv_transpose2d", y, w, channel_axis=3)
-    kernel, (sh, sw), (ph, pw) = w.shape[:2], pair(stride), pair(padding)
-    smallest = (
-        (y.shape[1] - 1) * sh - 2 * ph + kernel[0],
-        (y.shape[2] - 1) * sw - 2 * pw + kernel[1],
-    )
-    size = smallest if output_size is None else pair(output_size)
-    window = _window("conv_transpose2d", size, kernel, stride, padding)
+    op = "conv_transpose2d"
+    _check_filter(op, y, w, bias, channel_axis=3)
+    (sh, sw), (ph, pw) = pair(f"{op}: stride", stride), pair(f"{op}: padding", padding, 0)
+    (rows, columns), (kh, kw) = y.shape[1:3], w.shape[:2]
+    smallest = (rows - 1) * sh - 2 * ph + kh, (columns - 1) * sw - 2 * pw + kw
+    size = smallest if output_size is None else pair(f"{op}: output_size", output_size)
+    window = _window(op, size, (kh, kw), (sh, sw), (ph, pw))
     if window.output != y.shape[1:3]:
-        raise ShapeError(
-            f"conv_transpose2d: an image of {size} convolves to {window.output}, not to the "
-            f"input's {y.shape[1:3]}: output_size must be at least {smallest}, by less than stride"
-        )
-    _check_bias("conv_transpose2d", bias, w, channel_axis=2)
+        got = f"an image of {size} convolves to {window.output}, not to {y.shape[1:3]}"
+        raise ShapeError(f"{op}: {got}: output_size is {smallest} or more, by less than the stride")
     return _conv_transpose(y, w, window, bias)
 
 
@@ -73,129 +66,92 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
 
     x: images (n, h, w, c); y: images (n, h', w', k). Returns (kh, kw, c, k). ShapeError as above.
     """
-    check_alike("conv2d_filter_grad", x, y)
-    if x.ndim != 4:
-        raise ShapeError(f"conv2d_filter_grad: expected images (n, h, w, c), got {x.shape}")
-    window = _window("conv2d_filter_grad", x.shape[1:3], pair(kernel), stride, padding)
-    expected = (x.shape[0], *window.output)
-    if y.ndim != 4 or y.shape[:3] != expected:
-        raise ShapeError(
-            f"conv2d_filter_grad: x {x.shape} with a {window.kernel} kernel wants y "
-            f"{(*expected, 'k')}, got {y.shape}"
-        )
+    op = "conv2d_filter_grad"
+    check_alike(op, x, y)
+    check_images(op, x)
+    window = _window(op, x.shape[1:3], pair(f"{op}: kernel", kernel), stride, padding)
+    expected = (len(x), *window.output)
+    if y.shape[:-1] != expected:
+        what = f"{op}: y for x {x.shape} and a {window.kernel} kernel"
+        raise wrong_shape(what, y, (*expected, "k"))
     return _filter_grad(x, y, window)
 
 
+# --- The three partial derivatives ---------------------------------------------------------------
+
+
 def _conv(x, w, window: Window, bias=None):
-    out = _conv_array(x.backend, x.data, w.data, raw(bias), window)
-    edges = [
-        (x, lambda g: _conv_transpose(g, w, window)),
-        (w, lambda g: _filter_grad(x, g, window)),
-    ]
-    return _record_biased(out, edges, bias)
-
-
-def _conv_transpose(y, w, window: Window, bias=None):
-    out = _conv_transpose_array(y.backend, y.data, w.data, raw(bias), window)
-    edges = [
-        (y, lambda g: _conv(g, w, window)),
-        (w, lambda g: _filter_grad(g, y, window)),
-    ]
-    return _record_biased(out, edges, bias)
-
-
-def _record_biased(out, edges, bias):
-    if bias is not None:
-        edges.append((bias, lambda g: g))
-    return record(out, *edges)
-
-
-def _filter_grad(x, y, window: Window):
-    return record(
-        _filter_grad_array(x.backend, x.data, y.data, window),
-        (x, lambda g: _conv_transpose(y, g, window)),
-        (y, lambda g: _conv(x, g, window)),
-    )
-
-
-# --- The same on arrays --------------------------------------------------------------------------
-
-
-def _conv_array(backend, x, w, bias, window: Window):
-    channels, filters = w.shape[2:]
+    backend, (channels, filters) = x.backend, w.shape[2:]
     out = backend.empty((len(x), *window.output, filters), x.dtype)
-    matrix = w.reshape(-1, filters)
-    for chunk in backend.chunks(len(x), window, channels, x.itemsize):
+    matrix = w.data.reshape(-1, filters)
+    for chunk in backend.chunks(len(x), window, channels, x.data.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
-        backend.im2col(x[chunk], window, columns)
+        backend.im2col(x.data[chunk], window, columns)
         part = out[chunk].reshape(-1, filters)
         backend.matmul(columns.reshape(-1, len(matrix)), matrix, out=part)
         if bias is not None:
-            part += bias
-    return out
+            part += bias.data
+    by_x = x, lambda g: _conv_transpose(g, w, window)
+    by_w = w, lambda g: _filter_grad(x, g, window)
+    return record(out, by_x, by_w, (bias, lambda g: g))
 
 
-def _conv_transpose_array(backend, y, w, bias, window: Window):
-    channels, filters = w.shape[2:]
+def _conv_transpose(y, w, window: Window, bias=None):
+    backend, (channels, filters) = y.backend, w.shape[2:]
     out = backend.empty((len(y), *window.image, channels), y.dtype)
-    matrix = w.reshape(-1, filters).T
-    rows = y.reshape(len(y), window.output[0] * window.output[1], filters)
-    for chunk in backend.chunks(len(y), window, channels, y.itemsize):
+    matrix = w.data.reshape(-1, filters).T
+    for chunk in backend.chunks(len(y), window, channels, y.data.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, y.dtype)
-        taps = columns.reshape(-1, matrix.shape[1])
-        backend.matmul(rows[chunk].reshape(-1, filters), matrix, out=taps)
+        rows = y.data[chunk].reshape(-1, filters)
+        backend.matmul(rows, matrix, out=columns.reshape(-1, matrix.shape[1]))
         backend.col2im(columns, window, out[chunk])
         if bias is not None:
-            out[chunk] += bias
-    return out
+            out[chunk] += bias.data
+    by_y = y, lambda g: _conv(g, w, window)
+    by_w = w, lambda g: _filter_grad(g, y, window)
+    return record(out, by_y, by_w, (bias, lambda g: g))
 
 
-def _filter_grad_array(backend, x, y, window: Window):
-    channels, filters = x.shape[3], y.shape[3]
+def _filter_grad(x, y, window: Window):
+    backend, channels, filters = x.backend, x.shape[3], y.shape[3]
     taps = window.kernel[0] * window.kernel[1] * channels
     total = None
-    for chunk in backend.chunks(len(x), window, channels, x.itemsize):
+    for chunk in backend.chunks(len(x), window, channels, x.data.itemsize):
         columns = backend.columns(chunk.stop - chunk.start, window, channels, x.dtype)
-        backend.im2col(x[chunk], window, columns)
-        part = backend.matmul(columns.reshape(-1, taps).T, y[chunk].reshape(-1, filters))
+        backend.im2col(x.data[chunk], window, columns)
+        part = backend.matmul(columns.reshape(-1, taps).T, y.data[chunk].reshape(-1, filters))
         total = part if total is None else total + part
     if total is None:  # no images
         total = backend.xp.zeros((taps, filters), x.dtype)
-    return total.reshape(*window.kernel, channels, filters)
+    by_x = x, lambda g: _conv_transpose(y, g, window)
+    by_y = y, lambda g: _conv(x, g, window)
+    return record(total.reshape(*window.kernel, channels, filters), by_x, by_y)
 
 
 # --- Checks --------------------------------------------------------------------------------------
 
 
-def _check_filter(op, images, w, channel_axis):
+def _check_filter(op, images, w, bias, channel_axis):
     check_alike(op, images, w)
-    if images.ndim != 4 or w.ndim != 4:
-        raise ShapeError(
-            f"{op}: expected images (n, h, w, channels) and filters (kh, kw, in, out), "
-            f"got {images.shape} and {w.shape}"
-        )
-    if images.shape[3] != w.shape[channel_axis]:
-        raise ShapeError(
-            f"{op}: images {images.shape} have {images.shape[3]} channels, "
-            f"filters {w.shape} want {w.shape[channel_axis]}"
-        )
-
-
-def _check_bias(op, bias, w, channel_axis):
+    check_images(op, images)
+    if w.ndim != 4:
+        raise wrong_shape(f"{op}: filters", w, "(kh, kw, in, out)")
+    channels, wanted = images.shape[3], w.shape[channel_axis]
+    if channels != wanted:
+        got = f"images {images.shape} have {channels} channels"
+        raise ShapeError(f"{op}: {got}, filters {w.shape} want {wanted}")
     if bias is None:
         return
     check_alike(op, w, bias)
-    if bias.shape != (w.shape[channel_axis],):
+    if bias.shape != (w.shape[5 - channel_axis],):
         raise ShapeError(f"{op}: bias {bias.shape} for filters {w.shape}: want one per channel")
 
 
 def _window(op, image, kernel, stride, padding) -> Window:
-    (h, w), (kh, kw), (sh, sw), (ph, pw) = image, kernel, pair(stride), pair(padding)
-    if sh < 1 or sw < 1 or ph < 0 or pw < 0:
-        raise ValueError(f"{op}: stride {stride} must be positive, padding {padding} not negative")
+    (h, w), (kh, kw) = image, kernel
+    (sh, sw), (ph, pw) = pair(f"{op}: stride", stride), pair(f"{op}: padding", padding, 0)
     output = (h + 2 * ph - kh) // sh + 1, (w + 2 * pw - kw) // sw + 1
-    if min(output) < 1 or h < 1 or w < 1:
-        raise ShapeError(
-            f"{op}: a {kh}x{kw} kernel does not fit an image of {h}x{w} with padding {ph}, {pw}"
-        )
+    if min(*output, h, w) < 1:
+        image = f"an image of {h}x{w} with padding {ph}, {pw}"
+        raise ShapeError(f"{op}: a {kh}x{kw} kernel does not fit {image}")
     return Window((kh, kw), (sh, sw), (ph, pw), (h, w), output)

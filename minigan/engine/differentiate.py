@@ -26,21 +26,19 @@ def grad(y: Tensor, xs, *, cotangent=None, create_graph=False, unused="error") -
     for k, x in enumerate(xs):
         if x.node is None:
             raise ValueError(f"grad: xs[{k}], of shape {x.shape}, does not require a gradient")
-    gradients = _walk_back(y, [x.node for x in xs], cotangent, create_graph)
+    gradients = _walk_back(y, _seed(y, cotangent), [x.node for x in xs], create_graph)
     for k, (x, g) in enumerate(zip(xs, gradients, strict=True)):
         if g is None and unused != "zeros":
-            raise ValueError(
-                f"grad: y does not depend on xs[{k}]{named(x.node)}, of shape {x.shape}: it was "
-                'not used, or was detached or frozen; unused="zeros" accepts that'
-            )
+            why = 'it was not used, or was detached or frozen; unused="zeros" accepts that'
+            raise ValueError(f"grad: y does not depend on xs[{k}]{named(x.node)}, {x.shape}: {why}")
         if g is None:
             gradients[k] = Tensor(x.backend.xp.zeros_like(x.data))
     return gradients
 
 
-def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[Tensor | None]:
+def _walk_back(y: Tensor, seed, targets: list[Node], create_graph) -> list[Tensor | None]:
     """Reverse accumulation: every node's gradient is complete before it is passed on."""
-    gradients = {y.node: _seed(y, cotangent)}
+    gradients = {y.node: seed}
     order = _ancestors(y.node)
     wanted = _leading_to(order, targets)
     asked = set(targets)
@@ -49,7 +47,11 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
             g = gradients.get(node) if node in asked else gradients.pop(node, None)
             if g is None or node not in wanted:
                 continue
-            given = () if node.output is node.shared is None else _given(node, g)
+            given = ()  # what the VJPs of the node are called with beside g
+            if node.output is not None:
+                given = (Tensor(node.output, node),)
+            elif node.shared is not None:
+                given = (node.shared(g),)
             for parent, vjp, version in node.edges:
                 if parent.version != version:
                     raise StaleGraphError(_stale(parent, version))
@@ -62,33 +64,24 @@ def _walk_back(y: Tensor, targets: list[Node], cotangent, create_graph) -> list[
     return [gradients.get(node) for node in targets]
 
 
-def _given(node: Node, g: Tensor) -> tuple:
-    """What the VJPs of a node are called with beside g: its output, or what they share."""
-    return (Tensor(node.output, node) if node.shared is None else node.shared(g),)
-
-
-def _seed(y: Tensor, cotangent):
+def _seed(y: Tensor, cotangent) -> Tensor:
+    """The gradient that the walk begins with."""
     if y.node is None:
         raise ValueError("grad: y was not recorded: no input requires a gradient, or no_grad is on")
     if cotangent is None:
         if y.size != 1:
             raise ValueError(f"grad: y has shape {y.shape}, not one value: give a cotangent")
         return Tensor(y.backend.xp.ones(y.shape, y.dtype))
-    cotangent = lift(cotangent)
-    if is_number(cotangent):
-        cotangent = tensor(cotangent.data, device=y.backend, dtype=y.dtype)
-    if cotangent.shape != y.shape or cotangent.dtype != y.dtype:
-        raise ShapeError(
-            f"grad: the cotangent is {cotangent.dtype} of shape {cotangent.shape}, "
-            f"y is {y.dtype} of shape {y.shape}"
-        )
-    return cotangent
+    v = lift(cotangent)
+    if is_number(v):
+        v = tensor(v.data, device=y.backend, dtype=y.dtype)
+    if v.shape != y.shape or v.dtype != y.dtype:
+        raise ShapeError(f"grad: the cotangent is {v.dtype} {v.shape}, y is {y.dtype} {y.shape}")
+    return v
 
 
-def _ancestors(node: Node | None) -> list[Node]:
+def _ancestors(node: Node) -> list[Node]:
     """All nodes that `node` was computed from, itself included, oldest first."""
-    if node is None:
-        return []
     seen, stack = {node}, [node]
     while stack:
         for parent, vjp, _ in stack.pop().edges:
@@ -110,11 +103,9 @@ def _leading_to(order: list[Node], targets) -> set[Node]:
 
 
 def _stale(leaf, version) -> str:
-    return (
-        f"parameter{named(leaf)} of shape {leaf.shape} was updated {leaf.version - version} "
-        "time(s) after this graph was built, so its gradients would be wrong: compute the forward "
-        "pass again after the update (for a generator step, D(fake) anew)"
-    )
+    times = f"was updated {leaf.version - version} time(s) after this graph was built"
+    mend = "compute the forward pass again after the update (for a generator step, D(fake) anew)"
+    return f"parameter{named(leaf)} of shape {leaf.shape} {times}: {mend}"
 
 
 def backward(y: Tensor, cotangent=None):
@@ -123,10 +114,10 @@ def backward(y: Tensor, cotangent=None):
     `grad(y, xs)` is the form to prefer: it returns gradients instead of storing them, and
     walks only the paths that lead to `xs`.
     """
-    _, frozen = mode_now()
+    seed, (_, frozen) = _seed(y, cotangent), mode_now()
     nodes = _ancestors(y.node)
     leaves = [node for node in nodes if isinstance(node, Leaf) and node not in frozen]
-    for leaf, g in zip(leaves, _walk_back(y, leaves, cotangent, False), strict=True):
+    for leaf, g in zip(leaves, _walk_back(y, seed, leaves, False), strict=True):
         if g is not None:
             leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
 

@@ -1,106 +1,50 @@
 """The differentiable functions that are not operators: activations, selection, pooling, norms.
 
-Each follows the pattern of `engine.py`: the forward is array arithmetic, the VJP beside it is
-written in differentiable operations. What is selected (a mask, a sign, the winner of a maximum)
-is constant wherever the function is differentiable, so masks enter as plain arrays.
+Each follows the pattern of `operations.py`, whose abs, broadcast_to, log and where are here too:
+the forward is array arithmetic, the VJP beside it is written in differentiable operations. What is
+selected (a mask, a sign, the winner of a maximum) is constant wherever the function is
+differentiable, so masks enter as plain arrays.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import operator
 
-from minigan.backend import Generator
-from minigan.engine.checks import (
-    ShapeError,
-    axis_of,
-    check_alike,
-    check_broadcast,
-    check_fits,
-    whole_number,
-)
+from minigan.backend import Generator, backend_of
+from minigan.engine.checks import ShapeError, axis_of, check_alike, check_fits, pair, wrong_shape
 from minigan.engine.differentiate import Tensor
 from minigan.engine.graph import is_recording
-from minigan.engine.operations import (
-    abs,
-    add,
-    broadcast_to,
-    div,
-    getitem,
-    log,
-    matmul,
-    max,
-    mean,
-    mul,
-    neg,
-    power,
-    reduced,
-    reshape,
-    select,
-    sub,
-    sum,
-    swap_last,
-)
-from minigan.engine.tensors import is_number, operands, raw, record
-
-__all__ = [
-    "abs",
-    "avg_pool2d",
-    "clip",
-    "concatenate",
-    "dropout",
-    "elu",
-    "exp",
-    "leaky_relu",
-    "linear",
-    "log",
-    "log_softmax",
-    "max_pool2d",
-    "maximum",
-    "minimum",
-    "normalize",
-    "pad",
-    "relu",
-    "sigmoid",
-    "softmax",
-    "softplus",
-    "sqrt",
-    "stack",
-    "tanh",
-    "upsample_nearest",
-    "where",
-]
+from minigan.engine.operations import abs, broadcast_to, log, reduced, select, swap_last, where  # noqa: F401
+from minigan.engine.tensors import check_labels, is_number, operands, raw, record
 
 # --- Elementwise ---------------------------------------------------------------------------------
 
 
 def exp(x):
     """eˣ."""
-    return record(x.backend.xp.exp(x.data), (x, lambda g, y: mul(g, y)), keep=True)
+    return record(x.backend.xp.exp(x.data), (x, lambda g, y: g * y), keep=True)
 
 
 def sqrt(x):
     """√x. Its derivative is infinite at 0: under a root of a sum of squares, add an ε first."""
-    return record(x.backend.xp.sqrt(x.data), (x, lambda g, y: div(mul(g, 0.5), y)), keep=True)
+    return record(x.backend.xp.sqrt(x.data), (x, lambda g, y: g * 0.5 / y), keep=True)
 
 
 def tanh(x):
     """tanh x, in (−1, 1)."""
-    return record(
-        x.backend.xp.tanh(x.data),
-        (x, lambda g, y: mul(g, sub(1.0, mul(y, y)))),
-        keep=True,
-    )
+    return record(x.backend.xp.tanh(x.data), (x, lambda g, y: g * (1.0 - y * y)), keep=True)
 
 
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ), accurate and without overflow for any x."""
-    data = x.backend.sigmoid(x.data)
-    return record(data, (x, lambda g, y: mul(g, mul(y, sub(1.0, y)))), keep=True)
+    return record(x.backend.sigmoid(x.data), (x, lambda g, y: g * (y * (1.0 - y))), keep=True)
 
 
 def softplus(x):
     """ln(1 + eˣ) = −ln σ(−x), exact for any logit."""
-    return record(x.backend.softplus(x.data), (x, lambda g: mul(g, sigmoid(x))))
+    return record(x.backend.softplus(x.data), (x, lambda g: g * sigmoid(x)))
 
 
 def relu(x):
@@ -123,7 +67,7 @@ def _rectified(x, slope):
             return Tensor(backend.rectify_grad(g.data, y.data, slope))
         if not slope:
             return select(y.data > 0, g)
-        return mul(g, Tensor(backend.step_function(y.data, slope)))
+        return g * Tensor(backend.step_function(y.data, slope))
 
     return record(backend.rectify(x.data, slope), (x, vjp), keep=True)
 
@@ -133,11 +77,7 @@ def elu(x, alpha=1.0):
     alpha = float(alpha)
     xp = x.backend.xp
     data = xp.where(x.data > 0, x.data, alpha * xp.expm1(xp.minimum(x.data, 0)))
-    return record(
-        data,
-        (x, lambda g, y: mul(g, where(y.data > 0, 1.0, add(y, alpha)))),
-        keep=True,
-    )
+    return record(data, (x, lambda g, y: g * where(y.data > 0, 1.0, y + alpha)), keep=True)
 
 
 def clip(x, low, high):
@@ -156,39 +96,16 @@ def maximum(a, b):
     like = a if is_number(b) else b
 
     def share(g, x, y):
-        return select(x.data >= y.data, where(x.data == y.data, mul(g, 0.5), g))
+        return select(x.data >= y.data, where(x.data == y.data, g * 0.5, g))
 
-    return record(
-        like.backend.xp.maximum(a.data, b.data),
-        (a, lambda g: share(g, a, b)),
-        (b, lambda g: share(g, b, a)),
-    )
+    data = like.backend.xp.maximum(a.data, b.data)
+    return record(data, (a, lambda g: share(g, a, b)), (b, lambda g: share(g, b, a)))
 
 
 def minimum(a, b):
     """The smaller of both, elementwise; where they tie, each gets half the gradient."""
     a, b = operands("minimum", a, b)
-    return neg(maximum(neg(a), neg(b)))
-
-
-def where(condition, a, b):
-    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
-    condition = raw(condition)
-    if condition.dtype.kind != "b":
-        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
-    a, b = operands("where", a, b)
-    for x in (a, b):
-        if not is_number(x):
-            check_broadcast("where", condition.shape, x.shape)
-    like = a if is_number(b) else b
-    xp = like.backend.xp
-    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
-    data = xp.where(condition, *both)
-    return record(
-        data,
-        (a, lambda g: select(condition, g)),
-        (b, lambda g: select(~condition, g)),
-    )
+    return -maximum(-a, -b)
 
 
 def dropout(x, p, rng: Generator):
@@ -196,7 +113,7 @@ def dropout(x, p, rng: Generator):
     if not 0 <= p < 1:
         raise ValueError(f"dropout: probability {p} is not in [0, 1)")
     kept = rng.uniform(x.shape, dtype=x.dtype) >= p
-    return mul(x, Tensor(kept.astype(x.dtype) * float(1.0 / (1.0 - p))))
+    return x * Tensor(kept.astype(x.dtype) * float(1.0 / (1.0 - p)))
 
 
 # --- Joining and padding -------------------------------------------------------------------------
@@ -214,7 +131,7 @@ def stack(xs, axis=0):
         axis = axis_of("stack", axis, (*xs[0].shape, 1))
         if any(x.shape != xs[0].shape for x in xs):
             raise ShapeError(f"stack: shapes {[x.shape for x in xs]} differ")
-    return _join("stack", [reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in xs], axis)
+    return _join("stack", [x.reshape(*x.shape[:axis], 1, *x.shape[axis:]) for x in xs], axis)
 
 
 def _join(op, xs, axis):
@@ -228,7 +145,7 @@ def _join(op, xs, axis):
     edges, start = [], 0
     for x in xs:
         part = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
-        edges.append((x, lambda g, part=part: getitem(g, part)))
+        edges.append((x, lambda g, part=part: g[part]))
         start += x.shape[axis]
     return record(xs[0].backend.xp.concatenate([x.data for x in xs], axis), *edges)
 
@@ -241,7 +158,32 @@ def pad(x, widths, value=0.0):
     shape = tuple(b + n + a for (b, a), n in zip(widths, x.shape, strict=True))
     data = x.backend.xp.full(shape, value, x.dtype)
     data[inside] = x.data
-    return record(data, (x, lambda g: getitem(g, inside)))
+    return record(data, (x, lambda g: g[inside]))
+
+
+# --- Conditions ----------------------------------------------------------------------------------
+
+
+def one_hot(labels, classes):
+    """1 at each label, 0 elsewhere: integers (…), an array or a tensor -> float32 (…, classes).
+
+    TypeError unless they are integers; ValueError for one that is not from 0 to classes − 1, but on
+    a GPU, where to look would be to wait, it gets zeros only.
+    """
+    labels = check_labels("one_hot", labels, classes)
+    numbers = backend_of(labels).xp.arange(classes)
+    return Tensor((labels[..., None] == numbers).astype("float32"))
+
+
+def tile_over(y, x):
+    """A vector per sample, repeated at every position of x: y (n, d), x (n, …, c) -> (n, …, d).
+
+    So F.concatenate([x, F.tile_over(y, x)], -1) shows y to a convolution, as further channels.
+    """
+    if y.ndim != 2 or x.ndim < 2 or len(y) != len(x):
+        raise ShapeError(f"tile_over: y {y.shape} over x {x.shape}: want (n, d) and (n, …, c)")
+    (n, d), positions = y.shape, x.shape[1:-1]
+    return broadcast_to(y.reshape(n, *(1,) * len(positions), d), (n, *positions, d))
 
 
 # --- Layers' functions ---------------------------------------------------------------------------
@@ -250,34 +192,25 @@ def pad(x, widths, value=0.0):
 def linear(x, weight, bias=None):
     """x W + b: x (…, in), weight (in, out), bias (out,); one node instead of two."""
     if bias is None:
-        return matmul(x, weight)
+        return x @ weight
     if x.ndim < 2 or x.shape[-1] != weight.shape[0]:
-        raise ShapeError(
-            f"linear: x {x.shape} with weight {weight.shape}: want x (n, …, {weight.shape[0]})"
-        )
+        raise wrong_shape(f"linear: x for weight {weight.shape}", x, f"(n, …, {len(weight)})")
     if bias.shape != weight.shape[1:]:
-        raise ShapeError(f"linear: bias {bias.shape} with weight {weight.shape}: want (out,)")
+        raise wrong_shape(f"linear: bias for weight {weight.shape}", bias, weight.shape[1:])
     check_alike("linear", x, weight)
     check_alike("linear", x, bias)
     data = x.backend.matmul(x.data, weight.data)
     data += bias.data
-    return record(
-        data,
-        (x, lambda g: matmul(g, swap_last(weight))),
-        (weight, lambda g: matmul(swap_last(x), g)),
-        (bias, lambda g: g),
-    )
+    by_x, by_weight = (x, lambda g: g @ swap_last(weight)), (weight, lambda g: swap_last(x) @ g)
+    return record(data, by_x, by_weight, (bias, lambda g: g))
 
 
 def softmax(x, axis=-1):
     """eˣ / Σ eˣ over `axis`, shifted by the maximum so that nothing overflows."""
     axes, _ = reduced("softmax", axis, x.shape)
     e = x.backend.xp.exp(_shifted(x, axes))
-
-    def vjp(g, y):
-        return mul(y, sub(g, sum(mul(g, y), axes, True)))
-
-    return record(e / x.backend.sum(e, axes, True), (x, vjp), keep=True)
+    data = e / x.backend.sum(e, axes, True)
+    return record(data, (x, lambda g, y: y * (g - (g * y).sum(axes, True))), keep=True)
 
 
 def _shifted(x, axes):
@@ -290,11 +223,7 @@ def log_softmax(x, axis=-1):
     axes, _ = reduced("log_softmax", axis, x.shape)
     backend, shifted = x.backend, _shifted(x, axes)
     data = shifted - backend.xp.log(backend.sum(backend.xp.exp(shifted), axes, True))
-    return record(
-        data,
-        (x, lambda g, y: sub(g, mul(exp(y), sum(g, axes, True)))),
-        keep=True,
-    )
+    return record(data, (x, lambda g, y: g - exp(y) * g.sum(axes, True)), keep=True)
 
 
 def normalize(x, scale, shift, axes, *, eps=1e-5):
@@ -314,117 +243,91 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
     for parameter in affine:
         check_alike("normalize", x, parameter)
         check_fits("normalize", parameter.shape, x.shape)
-    if not all(_varies_after(p.shape, axes[-1], x.ndim) for p in affine):
+    inner = x.ndim - 1 - axes[-1]  # the axes behind, in which alone a kernel's γ and β vary
+    if any(math.prod(p.shape[: max(0, p.ndim - inner)]) != 1 for p in affine):
         y, mu, variance = normalize(x, None, None, axes, eps=eps)
-        y = y if scale is None else mul(y, scale)
-        return (y if shift is None else add(y, shift)), mu, variance
+        y = y if scale is None else y * scale
+        return (y if shift is None else y + shift), mu, variance
 
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
-    vjp = _NormalizeVJP(x, scale, axes, eps, mu, variance, kept)
-    edges = [(x, vjp.x), (scale, vjp.scale), (shift, vjp.shift)]
-    edges = [(parent, rule) for parent, rule in edges if parent is not None]
-    return record(y, *edges, shared=vjp.shared), mu, variance
+    shared, *rules = _normalize_rules(x.node, scale, axes, eps, mu, variance, kept)
+    edges = zip((x, scale, shift), rules, strict=True)
+    return record(y, *edges, shared=shared), mu, variance
 
 
-class _NormalizeVJP:
+def _normalize_rules(node, gamma, axes, eps, mu, variance, kept):
     """The VJPs of `normalize`. With r = 1/√(σ² + ε) and x̂ = (x − μ) r, the gradients are
 
         in x:  γ r (g − mean g − x̂ mean(g x̂)),        in γ:  Σ g x̂,        in β:  Σ g.
 
     The first is g less its parts along 1 and along x̂, which normalising makes irrelevant. All
     three are made of Σ g and Σ g (x − μ), which are computed once. Where second derivatives will
-    be taken, the same stands in differentiable operations, with x̂ and r as functions of x.
+    be taken, the same stands in differentiable operations, with x̂ and r as functions of x. They
+    know x's node, and not x, so that its array need not be kept.
     """
 
-    def __init__(self, x, gamma, axes, eps, mu, variance, kept):
-        self.node, self.gamma, self.axes, self.eps = x.node, gamma, axes, eps
-        self.mu, self.variance, self.kept = mu, variance, kept
+    def shared(g):
+        if not is_recording():
+            return g.backend.normalize_sums(g.data, kept, mu, axes)
+        x = Tensor(g.backend.normalize_input(kept, mu), node)
+        centred = x - x.mean(axes, True)
+        r = ((centred * centred).mean(axes, True) + eps) ** -0.5
+        return centred * r, r
 
-    def shared(self, g):
-        if is_recording():
-            x = Tensor(g.backend.normalize_input(self.kept, self.mu), self.node)
-            centred = sub(x, mean(x, self.axes, True))
-            variance = mean(mul(centred, centred), self.axes, True)
-            r = power(add(variance, self.eps), -0.5)
-            return mul(centred, r), r
-        return g.backend.normalize_sums(g.data, self.kept, self.mu, self.axes)
+    def by_x(g, shared):
+        if not is_recording():
+            statistics = mu, variance, raw(gamma)
+            return Tensor(g.backend.normalize_grad(g.data, kept, *statistics, shared, axes, eps))
+        x_hat, r = shared
+        part = g - g.mean(axes, True) - x_hat * (g * x_hat).mean(axes, True)
+        return part * (r if gamma is None else r * gamma)
 
-    def x(self, g, shared):
-        if is_recording():
-            x_hat, r = shared
-            along = mean(mul(g, x_hat), self.axes, True)
-            part = sub(sub(g, mean(g, self.axes, True)), mul(x_hat, along))
-            return mul(part, r if self.gamma is None else mul(r, self.gamma))
-        statistics = self.mu, self.variance, raw(self.gamma)
-        return Tensor(
-            g.backend.normalize_grad(g.data, self.kept, *statistics, shared, self.axes, self.eps)
-        )
+    def by_scale(g, shared):
+        if not is_recording():
+            return Tensor(g.backend.normalize_scale_grad(shared, variance, eps))
+        return g * shared[0]
 
-    def scale(self, g, shared):
-        if is_recording():
-            return mul(g, shared[0])
-        return Tensor(g.backend.normalize_scale_grad(shared, self.variance, self.eps))
-
-    def shift(self, g, shared):
+    def by_shift(g, shared):
         return g if is_recording() else Tensor(shared[0])
 
-
-def _varies_after(shape, axis, ndim) -> bool:
-    """Whether an array of `shape`, broadcast to `ndim` dimensions, varies behind `axis` alone."""
-    padded = (1,) * (ndim - len(shape)) + tuple(shape)
-    return all(n == 1 for n in padded[: axis + 1])
+    return shared, by_x, by_scale, by_shift
 
 
 # --- Pooling and resizing of images (n, h, w, c) -------------------------------------------------
 
 
+def check_images(op, x):
+    """ShapeError, naming the operation, unless x has the axes of images."""
+    if x.ndim != 4:
+        raise wrong_shape(op, x, "images (n, h, w, c)")
+
+
 def _windows(op, x, kernel, stride):
     """For each offset (u, v) in the kernel, the strided view of the pixels at that offset."""
-    (kh, kw), (sh, sw) = pair(kernel), pair(kernel if stride is None else stride)
-    if sh < 1 or sw < 1:
-        raise ValueError(f"{op}: stride {stride} must be positive")
-    if x.ndim != 4:
-        raise ShapeError(f"{op}: expected images (n, h, w, c), got shape {x.shape}")
+    check_images(op, x)
+    kh, kw = pair(f"{op}: kernel", kernel)
+    sh, sw = pair(f"{op}: stride", kernel if stride is None else stride)
     _, h, w, _ = x.shape
-    if not (1 <= kh <= h and 1 <= kw <= w):
+    if kh > h or kw > w:
         raise ShapeError(f"{op}: a {kh}x{kw} window does not fit an image of {h}x{w}")
     rows, columns = h - kh + 1, w - kw + 1
-    return [
-        getitem(x, (slice(None), slice(u, u + rows, sh), slice(v, v + columns, sw)))
-        for u in range(kh)
-        for v in range(kw)
-    ]
+    return [x[:, u : u + rows : sh, v : v + columns : sw] for u in range(kh) for v in range(kw)]
 
 
 def avg_pool2d(x, kernel, stride=None):
     """The mean over each window; stride defaults to the kernel. (n, h, w, c) -> (n, h', w', c)."""
     windows = _windows("avg_pool2d", x, kernel, stride)
-    return mul(functools.reduce(add, windows), 1 / len(windows))
+    return functools.reduce(operator.add, windows) * (1 / len(windows))
 
 
 def max_pool2d(x, kernel, stride=None):
     """The maximum over each window; stride defaults to the kernel. Ties share the gradient."""
-    return max(stack(_windows("max_pool2d", x, kernel, stride)), axis=0)
+    return stack(_windows("max_pool2d", x, kernel, stride)).max(axis=0)
 
 
 def upsample_nearest(x, factor):
     """Each pixel repeated factor × factor times: (n, h, w, c) -> (n, h·f, w·f, c)."""
-    if x.ndim != 4:
-        raise ShapeError(f"upsample_nearest: expected images (n, h, w, c), got shape {x.shape}")
-    n, h, w, c = x.shape
-    fh, fw = pair(factor)
-    if fh < 1 or fw < 1:
-        raise ValueError(f"upsample_nearest: factor {factor} must be positive")
-    repeated = broadcast_to(reshape(x, (n, h, 1, w, 1, c)), (n, h, fh, w, fw, c))
-    return reshape(repeated, (n, h * fh, w * fw, c))
-
-
-def pair(value) -> tuple[int, int]:
-    """One integer for both directions, or (vertical, horizontal); TypeError for anything else."""
-    if not isinstance(value, (tuple, list)):
-        value = value, value
-    if len(value) != 2:
-        raise TypeError(f"{value!r} is no pair of integers, (vertical, horizontal)")
-    vertical, horizontal = value
-    what = "a size in pixels"
-    return whole_number(what, vertical), whole_number(what, horizontal)
+    check_images("upsample_nearest", x)
+    (n, h, w, c), (fh, fw) = x.shape, pair("upsample_nearest: factor", factor)
+    repeated = broadcast_to(x.reshape(n, h, 1, w, 1, c), (n, h, fh, w, fw, c))
+    return repeated.reshape(n, h * fh, w * fw, c)

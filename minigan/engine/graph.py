@@ -8,6 +8,7 @@ freed the moment the last tensor that needs it goes out of scope.
 from __future__ import annotations
 
 import itertools
+import operator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -35,6 +36,7 @@ class Node:
     # What a leaf has of its own, and a view takes from its leaf, is the same for all other nodes.
     name = ""
     version = 0
+    root = None
 
     def __init__(self, shape, edges=(), output=None, shared=None):
         self.serial = _next_serial()
@@ -72,13 +74,8 @@ class View(Node):
         parent = edges[0][0]
         self.root = parent.root if isinstance(parent, View) else parent
 
-    @property
-    def name(self):
-        return self.root.name
-
-    @property
-    def version(self):
-        return self.root.version
+    name = property(operator.attrgetter("root.name"))
+    version = property(operator.attrgetter("root.version"))
 
 
 def is_recording() -> bool:

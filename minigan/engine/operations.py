@@ -10,14 +10,7 @@ from __future__ import annotations
 
 import math
 
-from minigan.engine.checks import (
-    ShapeError,
-    axis_of,
-    check_alike,
-    check_broadcast,
-    check_fits,
-    one_tuple,
-)
+from minigan.engine.checks import ShapeError, axis_of, check_alike, check_broadcast, check_fits
 from minigan.engine.tensors import Tensor, is_number, lift, operands, raw, record
 
 
@@ -47,12 +40,8 @@ def mul(a, b):
 def div(a, b):
     """a / b, elementwise, broadcasting."""
     a, b = operands("div", a, b)
-    return record(
-        a.data / b.data,
-        (a, lambda g, y: div(g, b)),
-        (b, lambda g, y: neg(div(mul(g, y), b))),
-        keep=True,
-    )
+    by_a, by_b = (a, lambda g, y: div(g, b)), (b, lambda g, y: neg(div(mul(g, y), b)))
+    return record(a.data / b.data, by_a, by_b, keep=True)
 
 
 def power(base, exponent):
@@ -107,6 +96,22 @@ def select(condition, x):
     return record(x.backend.select(condition, x.data), (x, lambda g: select(condition, g)))
 
 
+def where(condition, a, b):
+    """a where `condition` (a boolean array or tensor) holds, b elsewhere."""
+    condition = raw(condition)
+    if condition.dtype.kind != "b":
+        raise TypeError(f"where: the condition is {condition.dtype}, expected bool")
+    a, b = operands("where", a, b)
+    for x in (a, b):
+        if not is_number(x):
+            check_broadcast("where", condition.shape, x.shape)
+    like = a if is_number(b) else b
+    xp = like.backend.xp
+    both = [xp.full((), x.data, like.dtype) if is_number(x) else x.data for x in (a, b)]
+    data = xp.where(condition, *both)
+    return record(data, (a, lambda g: select(condition, g)), (b, lambda g: select(~condition, g)))
+
+
 def matmul(a, b):
     """a @ b over the last two axes, broadcasting the others; 1-D inputs as in NumPy."""
     a, b = lift(a), lift(b)
@@ -121,22 +126,18 @@ def matmul(a, b):
             return getitem(row, (..., 0, slice(None)) if b.ndim > 1 else 0)
         if b.ndim == 1:
             return getitem(matmul(a, reshape(b, (-1, 1))), (..., 0))
-    return record(
-        a.backend.matmul(a.data, b.data),
-        (a, lambda g: matmul(g, swap_last(b))),
-        (b, lambda g: matmul(swap_last(a), g)),
-    )
+    by_a, by_b = (a, lambda g: matmul(g, swap_last(b))), (b, lambda g: matmul(swap_last(a), g))
+    return record(a.backend.matmul(a.data, b.data), by_a, by_b)
 
 
 def _check_matmul(a, b):
-    if a.ndim == 0 or b.ndim == 0:
-        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: needs at least one dimension each")
-    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if a.shape[-1] != inner:
-        raise ShapeError(
-            f"matmul: {a.shape} @ {b.shape}: inner dimensions {a.shape[-1]} and {inner} differ"
-        )
-    check_broadcast("matmul", a.shape[:-2], b.shape[:-2])
+    m, n = a.shape, b.shape
+    if not m or not n:
+        raise ShapeError(f"matmul: {m} @ {n}: needs at least one dimension each")
+    inner = n[-2:][0]  # a vector's only axis
+    if m[-1] != inner:
+        raise ShapeError(f"matmul: {m} @ {n}: inner dimensions {m[-1]} and {inner} differ")
+    check_broadcast("matmul", m[:-2], n[:-2])
 
 
 def swap_last(x):
@@ -147,10 +148,12 @@ def swap_last(x):
 def sum(x, axis=None, keepdims=False):
     """Σ x over `axis` (an int, a tuple, or None for all); small integers add up as in NumPy."""
     (axes, kept), shape = reduced("sum", axis, x.shape), x.shape
-    return record(
-        x.backend.sum(x.data, axes, keepdims),
-        (x, lambda g: broadcast_to(reshape(g, kept), shape)),
-    )
+    return record(x.backend.sum(x.data, axes, keepdims), (x, lambda g: _spread(g, kept, shape)))
+
+
+def _spread(g, kept, shape):
+    """The adjoint of a sum: g again for each of the values that were added up."""
+    return broadcast_to(reshape(g, kept), shape)
 
 
 def mean(x, axis=None, keepdims=False):
@@ -158,10 +161,7 @@ def mean(x, axis=None, keepdims=False):
     (axes, kept), shape = reduced("mean", axis, x.shape), x.shape
     total = x.backend.sum(x.data, axes, keepdims)
     share = total.size / x.size if x.size else math.nan
-    return record(
-        total * share,
-        (x, lambda g: broadcast_to(reshape(mul(g, share), kept), shape)),
-    )
+    return record(total * share, (x, lambda g: _spread(mul(g, share), kept, shape)))
 
 
 def var(x, axis=None, keepdims=False):
@@ -197,10 +197,7 @@ def reduced(op, axis, shape) -> tuple:
     axes = sorted([axis_of(op, a, shape) for a in axes])
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{op}: axes {axis} name one axis twice")
-    kept = list(shape)
-    for a in axes:
-        kept[a] = 1
-    return tuple(axes), tuple(kept)
+    return tuple(axes), tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def sum_to(x, shape):
@@ -213,10 +210,8 @@ def sum_to(x, shape):
     if before[extra:] != shape:
         axes += tuple(i + extra for i, n in enumerate(shape) if n == 1 != before[i + extra])
     total = x.backend.sum(x.data, axes)
-    return record(
-        total if total.shape == shape else total.reshape(shape),
-        (x, lambda g: broadcast_to(reshape(g, reduced("sum_to", axes, before)[1]), before)),
-    )
+    total = total if total.shape == shape else total.reshape(shape)
+    return record(total, (x, lambda g: _spread(g, reduced("sum_to", axes, before)[1], before)))
 
 
 def broadcast_to(x, shape):
@@ -239,10 +234,8 @@ def reshape(x, shape):
 
 def transpose(x, axes=None):
     """The axes permuted to the order `axes`; reversed by default."""
-    if axes is None:
-        axes = tuple(range(x.ndim))[::-1]
-    else:
-        axes = tuple(axis_of("transpose", a, x.shape) for a in axes)
+    axes = range(x.ndim)[::-1] if axes is None else axes
+    axes = tuple(axis_of("transpose", a, x.shape) for a in axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} do not permute shape {x.shape}")
     inverse = tuple(axes.index(i) for i in range(x.ndim))
@@ -273,6 +266,13 @@ def astype(x, dtype):
 
 
 # --- Tensor's operators and methods, which only forward ------------------------------------------
+
+
+def one_tuple(arguments: tuple) -> tuple:
+    """Whether called as f(2, 3) or as f((2, 3)): the tuple (2, 3)."""
+    alone = len(arguments) == 1 and isinstance(arguments[0], (tuple, list))
+    return tuple(arguments[0]) if alone else arguments
+
 
 Tensor.T = property(transpose)
 Tensor.astype = astype

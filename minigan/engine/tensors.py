@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import numbers
+import operator
 from contextlib import contextmanager
 
 from minigan.backend import Backend, backend_of, cpu, get_backend
-from minigan.engine.checks import ShapeError, check_alike, check_broadcast
+from minigan.engine.checks import ShapeError, check_alike, check_broadcast, whole_number
 from minigan.engine.graph import Leaf, Node, View, is_recording, mode, mode_now
+
+
+def _comparison(compare):
+    """An operator of the values, as with arrays."""
+
+    def method(self, other):
+        return Tensor(compare(self.data, raw(other)))
+
+    return method
 
 
 class Tensor:
@@ -29,21 +39,10 @@ class Tensor:
         self.data = data
         self.node = node
 
-    @property
-    def shape(self):
-        return self.data.shape
-
-    @property
-    def ndim(self):
-        return self.data.ndim
-
-    @property
-    def size(self):
-        return self.data.size
-
-    @property
-    def dtype(self):
-        return self.data.dtype
+    shape = property(operator.attrgetter("data.shape"))
+    ndim = property(operator.attrgetter("data.ndim"))
+    size = property(operator.attrgetter("data.size"))
+    dtype = property(operator.attrgetter("data.dtype"))
 
     @property
     def backend(self) -> Backend:
@@ -55,10 +54,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value):
-        raise AttributeError(
-            "requires_grad can't be set: `with frozen(…):` keeps a network or a leaf constant, and "
-            "tensor(x, requires_grad=True) makes a leaf"
-        )
+        how = "`with frozen(…):` keeps leaves constant, tensor(x, requires_grad=True) makes one"
+        raise AttributeError(f"requires_grad can't be set: {how}")
 
     @property
     def grad(self) -> Tensor | None:
@@ -71,13 +68,11 @@ class Tensor:
 
     def __len__(self):
         if not self.ndim:
-            raise TypeError("len of a 0-d tensor: it has no rows")
+            raise TypeError("a 0-d tensor has no rows to count or to go through; see .item()")
         return self.shape[0]
 
     def __iter__(self):
         """The rows, tensors with their place in the graph."""
-        if not self.ndim:
-            raise TypeError("iteration over a 0-d tensor: it has no rows; .item() is its value")
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value):
@@ -91,18 +86,14 @@ class Tensor:
     def __reduce__(self):
         """What a copy or a pickle is made of. A graph has no meaning without its other tensors."""
         if self.node is not None:
-            raise TypeError(
-                f"a tensor of shape {self.shape} with a graph behind it is neither copied nor "
-                "pickled: detach() it first"
-            )
+            what = f"a tensor of shape {self.shape} with a graph behind it"
+            raise TypeError(f"{what} is neither copied nor pickled: detach() it first")
         return Tensor, (self.data,)
 
     def __array__(self, *args, **kwargs):
         raise TypeError("a Tensor is not converted silently: use .numpy() or .data")
 
     def __bool__(self):
-        if self.size != 1:
-            raise ValueError(f"a tensor of shape {self.shape} is neither true nor false")
         return bool(self.item())
 
     def __float__(self):
@@ -126,7 +117,7 @@ class Tensor:
     def item(self):
         """The one value as a Python number (waits for the device). ValueError unless it is one."""
         if self.size != 1:
-            raise ValueError(f"item: a tensor of shape {self.shape} is not one value")
+            raise ValueError(f"shape {self.shape} is not one value: no number, nor true or false")
         return self.backend.to_numpy(self.data).item()
 
     def numpy(self):
@@ -138,26 +129,27 @@ class Tensor:
         shared = isinstance(self.node, (Leaf, View))
         return Tensor(self.data.copy() if shared else self.data)
 
-    # As with arrays, == compares values; a tensor's hash is its identity.
+    # == compares values; a tensor's hash is its identity.
     __hash__ = object.__hash__
 
-    def __eq__(self, other):
-        return Tensor(self.data == raw(other))
+    __eq__, __ne__ = _comparison(operator.eq), _comparison(operator.ne)
+    __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
+    __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
 
-    def __ne__(self, other):
-        return Tensor(self.data != raw(other))
 
-    def __lt__(self, other):
-        return Tensor(self.data < raw(other))
+def _in_place(operation):
+    """A leaf's operator that puts the result into its memory."""
 
-    def __le__(self, other):
-        return Tensor(self.data <= raw(other))
+    def method(self, other):
+        result = operation(self, other)
+        if is_recording():
+            what = f"a leaf of the graph{named(self.node)} of shape {self.shape}"
+            how = "update it under no_grad(), or write x = x + y, a new tensor, instead of x += y"
+            raise RuntimeError(f"{what} can't be changed while operations are recorded: {how}")
+        self.data = result
+        return self
 
-    def __gt__(self, other):
-        return Tensor(self.data > raw(other))
-
-    def __ge__(self, other):
-        return Tensor(self.data >= raw(other))
+    return method
 
 
 class Variable(Tensor):
@@ -176,13 +168,10 @@ class Variable(Tensor):
         super().__init__(data, Leaf(data.shape, name))
 
     def __setattr__(self, key, value):
-        if key == "data" and hasattr(self, "data"):
-            self._take_over(value)
-        else:
+        if key != "data" or not hasattr(self, "data"):
             super().__setattr__(key, value)
-
-    def _take_over(self, values):
-        values = raw(values)
+            return
+        values = raw(value)
         if values is not self.data:  # else they are there: `x.data += 1`
             what = f"x.data = …{named(self.node)}"
             check_alike(what, self, Tensor(values))
@@ -195,33 +184,9 @@ class Variable(Tensor):
         """To be called after `x.data[...] = array` and the like: older graphs become stale."""
         self.node.version += 1
 
-    def _in_place(self, result: Tensor):
-        if is_recording():
-            raise RuntimeError(
-                f"a leaf of the graph{named(self.node)} of shape {self.shape} can't be changed "
-                "in place while operations are recorded: for an update, do it under no_grad(); "
-                "for a new tensor, write x = x + y instead of x += y"
-            )
-        self.data = result
-        return self
-
-    def __iadd__(self, other):
-        return self._in_place(self + other)
-
-    def __isub__(self, other):
-        return self._in_place(self - other)
-
-    def __imul__(self, other):
-        return self._in_place(self * other)
-
-    def __itruediv__(self, other):
-        return self._in_place(self / other)
-
-    def __ipow__(self, other):
-        return self._in_place(self**other)
-
-    def __imatmul__(self, other):
-        return self._in_place(self @ other)
+    __iadd__, __isub__ = _in_place(operator.add), _in_place(operator.sub)
+    __imul__, __itruediv__ = _in_place(operator.mul), _in_place(operator.truediv)
+    __ipow__, __imatmul__ = _in_place(operator.pow), _in_place(operator.matmul)
 
     def __reduce__(self):
         return type(self), (self.data.copy(), self.node.name)
@@ -258,6 +223,7 @@ def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
 def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     """The result of an operation: its array and, per input, the pair (input, VJP).
 
+    An input that the operation can do without, such as a bias, may be None.
     A VJP is called as vjp(g). If `keep` asks for the operation's own output y, it is called as
     vjp(g, y); if `shared` is a function of g, for what several VJPs need but should compute only
     once, as vjp(g, shared(g)). It may return a gradient of the broadcast shape: the engine sums
@@ -266,34 +232,21 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     recording, frozen = mode_now()
     if not recording:
         return Tensor(data)
-    if frozen:
-        tracked, alive = _without_frozen(edges, frozen)
-    else:
-        tracked = alive = []
-        for parent, vjp in edges:
-            node = parent.node
-            if node is not None:
-                tracked.append((node, vjp, node.version))
+    tracked, alive = [], False
+    for parent, vjp in edges:
+        if parent is None or parent.node is None:
+            continue
+        node = parent.node
+        if frozen and (node if type(node) is Leaf else node.root) in frozen:
+            vjp = None
+        else:
+            alive = True
+        tracked.append((node, vjp, node.version))
     if view and tracked:  # also if frozen: whoever uses it must know when its memory changes
         return Tensor(data, View(data.shape, tracked))
     if not alive:
         return Tensor(data)
     return Tensor(data, Node(data.shape, tracked, data if keep else None, shared))
-
-
-def _without_frozen(edges, frozen) -> tuple[list, bool]:
-    """What a node keeps of its inputs, without the rules of frozen ones; and if any is left."""
-    tracked, alive = [], False
-    for parent, vjp in edges:
-        node = parent.node
-        if node is not None:
-            kind = type(node)
-            if kind is not Node and (node if kind is Leaf else node.root) in frozen:
-                vjp = None
-            else:
-                alive = True
-            tracked.append((node, vjp, node.version))
-    return tracked, alive
 
 
 @contextmanager
@@ -307,19 +260,17 @@ def frozen(*owners):
     leaves = []
     for owner in owners:
         parameters = getattr(owner, "parameters", owner)
-        parameters = parameters() if callable(parameters) else parameters
-        leaves += [p.node if isinstance(p, Variable) else _refuse_to_freeze(p) for p in parameters]
+        for p in parameters() if callable(parameters) else parameters:
+            if not isinstance(p, Variable):
+                what = "tensor that is no leaf" if isinstance(p, Tensor) else type(p).__name__
+                raise TypeError(f"frozen: got a {what}, expected networks, or leaves of the graph")
+            leaves.append(p.node)
     recording, before = mode_now()
     mode.set((recording, before.union(leaves)))
     try:
         yield
     finally:
         mode.set((mode_now()[0], before))
-
-
-def _refuse_to_freeze(x):
-    what = "tensor that is no leaf" if isinstance(x, Tensor) else type(x).__name__
-    raise TypeError(f"frozen: got a {what}, expected networks, or leaves of the graph")
 
 
 # --- Operands ------------------------------------------------------------------------------------
@@ -373,7 +324,7 @@ def check_labels(op, labels, classes: int):
     TypeError unless they are an array of integers. ValueError, naming the smallest and the largest,
     if one names no class; on a GPU nothing is said, and CuPy counts it modulo `classes`.
     """
-    labels = raw(labels)
+    labels, classes = raw(labels), whole_number(f"{op}: classes", classes)
     got = getattr(labels, "dtype", type(labels).__name__)
     if getattr(got, "kind", "") not in ("i", "u"):
         raise TypeError(f"{op}: labels must be integers, got {got}")

@@ -22,7 +22,14 @@ from minigan.evaluation.divergences import (
     wasserstein1_to_quantiles,
     wasserstein_discrete,
 )
-from minigan.evaluation.line import on_line
+from minigan.evaluation.line import (
+    CriticOnLine,
+    cells,
+    critic_on_line,
+    levels,
+    on_line,
+    shared_out,
+)
 from minigan.evaluation.metrics import (
     Modes,
     PrecisionRecall,

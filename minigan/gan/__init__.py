@@ -1,20 +1,20 @@
 """The game: what the two players minimise, how they move, and what is done when they fail.
 
-In the order of reading: losses, penalties, adversarial, remedies, unrolling.
+In the order of reading: losses, features, penalties, adversarial, remedies, unrolling.
 """
 
 from minigan.gan.adversarial import (
-    LOST,
     DiscriminatorReport,
     GeneratorReport,
     detached,
-    diagnose,
+    discriminator_loss,
     discriminator_step,
+    generator_loss,
     generator_step,
 )
+from minigan.gan.features import AuxiliaryClassifier, WithFeatures
 from minigan.gan.losses import (
     OBJECTIVES,
-    AuxiliaryClassifier,
     BoundaryEquilibrium,
     EnergyBased,
     Hinge,

@@ -14,15 +14,25 @@ the old D, by keeping its outputs from before its update, raises StaleGraphError
 
 `real` and `fake` are what D is shown: samples, or a tuple of samples and their conditions, so that
 a conditional game is `fake = G(z, y), y` and D(x, y).
+
+A game of several networks is a sum of losses: each step is its loss, then a descent of it. So two
+discriminators under one optimiser, as CycleGAN has them, and two generators under another, are
+
+    loss_x, seen_x = discriminator_loss(D_x, objective, x, fake_x.detach())
+    loss_y, seen_y = discriminator_loss(D_y, objective, y, fake_y.detach())
+    D_optimizer.descend(loss_x + loss_y)
+    loss_x, _ = generator_loss(D_x, objective, fake_x)
+    loss_y, _ = generator_loss(D_y, objective, fake_y)
+    G_optimizer.descend(loss_x + loss_y + 10.0 * there_and_back)
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from minigan.engine import Tensor, frozen, grad
+from minigan.engine import Tensor, frozen
 from minigan.engine.operations import mean
-from minigan.gan.losses import Objective, together
+from minigan.gan.losses import Objective
 from minigan.nn import Module
 from minigan.optim import Optimizer
 
@@ -37,6 +47,7 @@ class DiscriminatorReport(NamedTuple):
     objective: Objective
     real_output: Tensor
     fake_output: Tensor
+    wrong_output: Tensor | None = None
 
     @property
     def real(self) -> Tensor:
@@ -47,6 +58,11 @@ class DiscriminatorReport(NamedTuple):
     def fake(self) -> Tensor:
         """The mean score D(G(z))."""
         return mean(self.objective.score(self.fake_output))
+
+    @property
+    def wrong(self) -> Tensor | None:
+        """The mean score of real samples with foreign conditions, if there were any."""
+        return None if self.wrong_output is None else mean(self.objective.score(self.wrong_output))
 
 
 class GeneratorReport(NamedTuple):
@@ -64,9 +80,33 @@ class GeneratorReport(NamedTuple):
 
 def detached(shown):
     """What D is shown, or what it said of it, cut off from the graph: a tensor or a tuple."""
-    if isinstance(shown, Tensor):
-        return shown.detach()
-    return tuple(part.detach() for part in together(shown))
+    if isinstance(shown, (tuple, list)):
+        return tuple(map(detached, shown))
+    return shown.detach() if isinstance(shown, Tensor) else shown
+
+
+def discriminator_loss(
+    D: Module,
+    objective: Objective,
+    real: Tensor | tuple[Tensor, ...],
+    fake: Tensor | tuple[Tensor, ...],
+    *,
+    wrong: Tensor | tuple[Tensor, ...] | None = None,
+    penalty=None,
+) -> tuple[Tensor, DiscriminatorReport]:
+    """J(D) with its penalty, to be descended, and the report of it: see `discriminator_step`.
+
+    For games that a step can't play: of several D under one optimiser, or with further terms.
+    """
+    real_output, fake_output = objective.judge(D, real), objective.judge(D, fake)
+    wrong_output = None if wrong is None else objective.judge(D, wrong)
+    if wrong is None:
+        loss = objective.discriminator(real_output, fake_output)
+    else:
+        loss = objective.matching(real_output, fake_output, wrong_output)
+    total = loss if penalty is None else loss + penalty(D, *map(objective.seen, (real, fake)))
+    outputs = (detached(output) for output in (real_output, fake_output, wrong_output))
+    return total, DiscriminatorReport(loss.detach(), objective, *outputs)
 
 
 def discriminator_step(
@@ -76,19 +116,40 @@ def discriminator_step(
     real: Tensor | tuple[Tensor, ...],
     fake: Tensor | tuple[Tensor, ...],
     *,
+    wrong: Tensor | tuple[Tensor, ...] | None = None,
     penalty=None,
 ) -> DiscriminatorReport:
     """One descent of J(D) on a batch of real and a batch of generated samples; G stays as it is.
 
+    wrong: real samples with foreign conditions, such as another picture's caption, for D to tell
+    from those that match: half of what counts as fake (`Objective.matching`).
     penalty: a function of (D, real, fake) added to the loss, such as `gradient_penalty(…)`.
     """
     fake = detached(fake)
-    real_output, fake_output = objective.judge(D, real), objective.judge(D, fake)
-    loss = objective.discriminator(real_output, fake_output)
-    total = loss if penalty is None else loss + penalty(objective.critic(D), real, fake)
-    optimizer.step(grad(total, optimizer.parameters))
-    outputs = detached(real_output), detached(fake_output)
-    return DiscriminatorReport(loss.detach(), objective, *outputs)
+    loss, report = discriminator_loss(D, objective, real, fake, wrong=wrong, penalty=penalty)
+    optimizer.descend(loss)
+    return report
+
+
+def generator_loss(
+    D: Module,
+    objective: Objective,
+    fake: Tensor | tuple[Tensor, ...],
+    *,
+    real: Tensor | tuple[Tensor, ...] | None = None,
+    penalty=None,
+) -> tuple[Tensor, GeneratorReport]:
+    """J(G) with its penalty, to be descended, and the report of it: see `generator_step`."""
+    if objective.relative and real is None:
+        raise ValueError(
+            f"generator_step: the {objective.name} objective compares with real samples: "
+            "pass real=…"
+        )
+    with frozen(D):
+        output = objective.judge(D, fake)
+        loss = objective.generator(output, objective.judge(D, real) if objective.relative else None)
+        total = loss if penalty is None else loss + penalty(D, *map(objective.seen, (real, fake)))
+    return total, GeneratorReport(loss.detach(), objective, detached(output))
 
 
 def generator_step(
@@ -106,40 +167,6 @@ def generator_step(
     real: real samples, which only a `relative` objective looks at: ValueError if it has none.
     penalty: a function of (D, real, fake) added to the loss, such as one of D's features.
     """
-    if objective.relative and real is None:
-        raise ValueError(
-            f"generator_step: the {objective.name} objective compares with real samples: "
-            "pass real=…"
-        )
-    with frozen(D):
-        output = objective.judge(D, fake)
-        loss = objective.generator(output, objective.judge(D, real) if objective.relative else None)
-        total = loss if penalty is None else loss + penalty(objective.critic(D), real, fake)
-    optimizer.step(grad(total, optimizer.parameters))
-    return GeneratorReport(loss.detach(), objective, detached(output))
-
-
-LOST = (
-    "NaN or infinity: the weights are lost. Resume the last checkpoint, or start again, with lower "
-    "learning rates."
-)
-
-
-def diagnose(spread, scores=None) -> str | None:
-    """What is going wrong, what it means and what to try, in one line; None if all seems well.
-
-    spread: the standard deviation of G's samples over a batch, averaged over their pixels.
-    scores: recent means of D(x) and D(G(z)), if they are probabilities.
-    """
-    if spread < 0.02:
-        return (
-            "G's samples hardly differ from each other (mode collapse): G has found one sample "
-            "that D accepts. Try another seed, a lower rate for G, or another loss."
-        )
-    if scores is not None and scores[0] > 0.98 and scores[1] < 0.02:
-        return (
-            f"D has won: real samples get {scores[0]:.3f} from it and generated ones "
-            f"{scores[1]:.3f}, so it tells G little about how to improve. Try a lower rate for D, "
-            "a higher one for G, or another loss."
-        )
-    return None
+    loss, report = generator_loss(D, objective, fake, real=real, penalty=penalty)
+    optimizer.descend(loss)
+    return report

@@ -5,8 +5,11 @@ energies of an autoencoding discriminator. Written on logits, ln σ(l) = −soft
 ln(1 − σ(l)) = −softplus(l) are exact for any l, where a logarithm of a rounded sigmoid would be −∞.
 Every loss is to be minimised.
 
-What D is shown, real or generated, is a tensor of samples, or a tuple of it and its conditions
-(labels, captions, the other picture of a pair), each a tensor with a row per sample: D(x, y).
+What D is shown, real or generated, is a tensor of samples, or a tuple of it and its conditions,
+D(x, y): tensors with a row per sample (labels, captions, the other picture of a pair), or numbers
+(the level and the fade of a network that grows). What D returns is its verdict; or a tuple that
+begins with it, whose rest, such as D's features, is for objectives that use it (`WithFeatures`):
+penalties look at the verdict alone.
 
 Each objective's text says what G minimises once D is optimal, and how it is known to fail. Below,
 p_d is the data's density and p_g that of G's samples.
@@ -22,7 +25,7 @@ from minigan.engine.tensors import check_labels
 
 
 def together(shown) -> tuple[Tensor, ...]:
-    """What D is shown as a tuple: the samples, then their conditions, if there are any."""
+    """What D is shown, or returns, as a tuple: samples or verdict, then what comes with them."""
     return tuple(shown) if isinstance(shown, (tuple, list)) else (shown,)
 
 
@@ -41,13 +44,21 @@ class Objective:
         """D's output for what it is shown, a tensor or a tuple."""
         return D(*together(shown))
 
-    def critic(self, D):
-        """What a penalty is to hold the slope of: a function of all that D is shown."""
-        return D
+    def seen(self, shown):
+        """What of it D itself is given, and so what a penalty is: all of it, as a rule."""
+        return shown
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's loss, given its outputs for real and for generated samples."""
         raise NotImplementedError
+
+    def matching(self, real: Tensor, fake: Tensor, wrong: Tensor) -> Tensor:
+        """D's loss if half of what counts as fake are real samples with foreign conditions.
+
+        ½ J(D) against G's samples + ½ J(D) against those: for minimax,
+        −E ln D(x, y) − ½ E ln(1 − D(G(z, y), y)) − ½ E ln(1 − D(x, y')) (Reed et al. 2016, alg. 1).
+        """
+        return 0.5 * (self.discriminator(real, fake) + self.discriminator(real, wrong))
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """G's loss, given D's outputs for generated samples, and for real ones if `relative`."""
@@ -338,39 +349,3 @@ def cross_entropy(logits: Tensor, labels) -> Tensor:
     labels = check_labels("cross_entropy", labels, logits.shape[1])
     rows = logits.backend.xp.arange(len(logits))
     return -mean(F.log_softmax(logits)[rows, labels])
-
-
-class AuxiliaryClassifier(Objective):
-    """AC-GAN (Odena et al. 2017, eqs. 2 and 3): D also names the class, and G helps it to.
-
-        J(D) = source's J(D) + CE(x) + CE(G(z, c)),      J(G) = source's J(G) + CE(G(z, c))
-
-    CE is D's `cross_entropy` in naming the class that a sample has, or was made for. What is shown
-    is a pair (samples, labels (n,)), of which D sees the samples alone; its output is a pair too,
-    (source (n, 1), classes (n, k)). At the optimum G does not make p_d: it prefers samples whose
-    class is beyond doubt, the less varied the larger `weight` (Gong et al. 2019).
-    """
-
-    def __init__(self, source: Objective, *, weight=1.0):
-        self.source, self.weight = source, weight
-        self.name = f"{source.name} with classes"
-        self.probabilistic, self.relative = source.probabilistic, source.relative
-
-    def judge(self, D, shown):
-        """D's output for the source, and its cross-entropy in naming the classes."""
-        samples, labels = shown
-        source, classes = D(samples)
-        return source, cross_entropy(classes, labels)
-
-    def critic(self, D):
-        return lambda samples, labels: D(samples)[0]
-
-    def discriminator(self, real, fake):
-        return self.source.discriminator(real[0], fake[0]) + self.weight * (real[1] + fake[1])
-
-    def generator(self, fake, real=None):
-        source = self.source.generator(fake[0], None if real is None else real[0])
-        return source + self.weight * fake[1]
-
-    def score(self, output):
-        return self.source.score(output[0])

@@ -2,7 +2,8 @@
 
 Each returns a function penalty(D, real, fake) of what D is shown, batches (n, …) of one shape or
 tuples that begin with them. Its value is a scalar to be added to D's loss, and its gradient goes
-through D's gradient in the samples; conditions are held fast.
+through D's gradient in the samples; conditions are held fast. D's slope is that of its verdict,
+the first of what it returns.
 """
 
 from __future__ import annotations
@@ -94,5 +95,6 @@ def _mean_squared_slope(D, shown):
 
 def _squared_slope(D, x, conditions):
     """‖∇D(x)‖² per sample (n,), the gradient being that in x."""
-    (gradient,) = grad(sum(D(x, *conditions)), [x], create_graph=True)
+    verdict, *_ = together(D(x, *conditions))
+    (gradient,) = grad(sum(verdict), [x], create_graph=True)
     return sum(gradient * gradient, tuple(range(1, x.ndim)))

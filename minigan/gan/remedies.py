@@ -56,26 +56,37 @@ class History:
     def mix(self, fake):
         """n/2 of the n samples `fake` (n, …), then n/2 past ones; detached. Of a tuple, a tuple.
 
-        The other half of `fake` take random places in the buffer, after that. The places are one
-        in each of n/2 equal parts, so that no two samples get the same. ShapeError unless n is even
-        and n/2 divides the size of the buffer.
+        The other half of `fake` take random places in the buffer, after that. Of an odd n the one
+        in the middle takes a place too, and a coin decides whether it or a past one is shown: so
+        with n = 1, Shrivastava's pool. No two samples get the same place. ShapeError unless the
+        buffer has n/2 places, rounded up.
         """
         shown = [part.detach() for part in together(fake)]
-        size, n, half = len(self.samples), len(shown[0]), len(shown[0]) // 2
+        size, n, past = len(self.samples), len(shown[0]), (len(shown[0]) + 1) // 2
         fits = [x.shape == (n, *kept.shape[1:]) for x, kept in zip(shown, self.parts, strict=False)]
-        if len(shown) != len(self.parts) or not all(fits) or n % 2 or half < 1 or size % half:
+        if len(shown) != len(self.parts) or not all(fits) or not 1 <= past <= size:
             raise ShapeError(
                 f"History: got fakes {[x.shape for x in shown]} for a buffer "
-                f"{[kept.shape for kept in self.parts]}: expected (n, …) of the same kinds, n even "
-                "and n/2 dividing the size of the buffer"
+                f"{[kept.shape for kept in self.parts]}: expected (n, …) of the same kinds, n at "
+                "least 1 and n/2 at most the size of the buffer"
             )
-        each, chosen = size // half, self.rng.integers(0, size, half)
-        places = self.rng.backend.xp.arange(0, size, each) + self.rng.integers(0, each, half)
+        chosen, places = self.rng.integers(0, size, past), self._places(size, past)
+        coin = self.rng.integers(0, 2, 1) if n % 2 else None
         mixed = []
         for x, kept in zip(shown, self.parts, strict=True):
-            mixed.append(F.concatenate([x[:half], Tensor(kept[chosen])]))
-            kept[places] = x.data[half:]
+            old = kept[chosen]
+            if coin is not None:
+                heads = coin.reshape(1, *(1,) * (x.ndim - 1)) == 1
+                old[:1] = self.rng.backend.xp.where(heads, old[:1], x.data[n - past : n - past + 1])
+            mixed.append(F.concatenate([x[: n - past], Tensor(old)]))
+            kept[places] = x.data[n - past :]
         return mixed[0] if isinstance(fake, Tensor) else tuple(mixed)
+
+    def _places(self, size, count):
+        """A random place in each of `count` equal parts of the buffer, which begin anywhere."""
+        each, rest = divmod(size, count)
+        places = self.rng.backend.xp.arange(count) * each + self.rng.integers(0, each, count)
+        return (places + self.rng.integers(0, size, 1)) % size if rest else places
 
     def state(self) -> dict:
         """The buffer, part by part."""
@@ -92,7 +103,7 @@ class History:
             kept[...] = self.rng.backend.asarray(state[name], kept.dtype)
 
 
-class InstanceNoise:
+class InstanceNoise(optim.Scheduled):
     """Noise on what D sees, real and generated (Sønderby et al. 2017; Arjovsky and Bottou 2017).
 
         x + σ_t ε,      ε ~ N(0, 1) in every value
@@ -112,26 +123,8 @@ class InstanceNoise:
     """
 
     def __init__(self, schedule, *, rng: Generator):
-        self.schedule = schedule if callable(schedule) else optim.constant(schedule)
-        self.rng, self.t = rng, 0
-        self.live = rng.backend.live()
-
-    def advance(self):
-        """On to the next step's σ."""
-        self.rng.backend.host(self._advance)
-
-    def _advance(self):
-        self.t += 1
-        self.live.set(self.schedule(self.t))
+        super().__init__(schedule, rng.backend)
+        self.rng = rng
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.t == 0:
-            raise RuntimeError("InstanceNoise: call advance() at the start of each training step")
-        return x + Tensor(self.rng.normal(x.shape, dtype=x.dtype) * self.live[0])
-
-    def state(self) -> dict:
-        """The step count."""
-        return {"t": self.t}
-
-    def load_state(self, state: dict):
-        self.t = state["t"]
+        return x + Tensor(self.rng.normal(x.shape, dtype=x.dtype) * self.value)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from minigan import optim
 from minigan.engine import Tensor, grad, tensor
-from minigan.engine import functional as F
 from minigan.engine.checks import whole_number
-from minigan.gan.adversarial import GeneratorReport, detached
+from minigan.gan.adversarial import GeneratorReport, discriminator_loss, generator_loss
 from minigan.gan.losses import Objective
 from minigan.nn import Module
 from minigan.optim import Optimizer
@@ -25,17 +23,15 @@ class Unrolling:
     The K steps are those that D's optimiser would make next, with its moments and learning rates,
     on the batch given. They cost K steps of D and a second differentiation of each.
 
-    D: its optimiser must hold D's parameters and be an SGD or an Adam. Adam's √v̂ + ε is here
-    √(v̂ + ε²): where a gradient has always been 0, the root has an infinite slope.
+    D: its optimiser must hold D's parameters and be an SGD or an Adam, which has √(v̂ + ε²) here.
     objective, penalty: what D's own steps minimise. penalty(D, real, fake) is differentiated again.
     """
 
     def __init__(
         self, D: Module, optimizer: Optimizer, objective: Objective, *, steps, penalty=None
     ):
-        if whole_number("Unrolling: steps", steps) < 1:
-            raise ValueError(f"Unrolling: {steps} steps, expected at least 1")
-        if type(optimizer) not in _RULES:
+        steps = whole_number("Unrolling: steps", steps, 1)
+        if "ahead" not in vars(type(optimizer)):  # one that is inherited may be another rule's
             raise TypeError(
                 f"Unrolling: got a {type(optimizer).__name__}, which can't be differentiated: "
                 "expected SGD or Adam"
@@ -43,10 +39,9 @@ class Unrolling:
         if list(map(id, optimizer.parameters)) != list(map(id, D.parameters())):
             raise ValueError("Unrolling: the optimiser holds other parameters than D's")
         self.D, self.optimizer, self.objective, self.penalty = D, optimizer, objective, penalty
-        self._coefficients, self._update = _RULES[type(optimizer)]
         self._live = [optimizer.flat.backend.live() for _ in range(steps)]
 
-    def weights(self, real: Tensor, fake: Tensor) -> list[Tensor]:
+    def weights(self, real: Tensor, fake: Tensor, *, wrong=None) -> list[Tensor]:
         """θᴷ, a tensor for each parameter of D, with graphs that lead to `fake`."""
         D, flat = self.D, self.optimizer.flat
         flat.check("Unrolling", D.parameters())
@@ -56,58 +51,30 @@ class Unrolling:
         with _buffers_kept(D):
             for live in self._live:
                 ahead = D.at(flat.views(theta))
-                outputs = (self.objective.judge(ahead, shown) for shown in (real, fake))
-                loss = self.objective.discriminator(*outputs)
-                if self.penalty is not None:
-                    loss = loss + self.penalty(self.objective.critic(ahead), real, fake)
+                loss, _ = discriminator_loss(
+                    *(ahead, self.objective, real, fake), wrong=wrong, penalty=self.penalty
+                )
                 (g,) = grad(loss, [theta], create_graph=True)
-                theta, *moments = self._update(self.optimizer, live, theta, g, *moments)
+                theta, *moments = self.optimizer.ahead(live, theta, g, *moments)
         return flat.views(theta)
 
-    def generator_step(self, optimizer: Optimizer, real: Tensor, fake: Tensor) -> GeneratorReport:
+    def generator_step(
+        self, optimizer: Optimizer, real: Tensor, fake: Tensor, *, wrong=None
+    ) -> GeneratorReport:
         """One descent of G, in the place of `adversarial.generator_step`.
 
-        optimizer: G's; fake: G(z), with its graph.
+        optimizer: G's; fake: G(z), with its graph; wrong: as D's own steps are given it.
         """
-        D, objective = self.D, self.objective
-        ahead = D.at(self.weights(real, fake))
-        with _buffers_kept(D):
-            output = objective.judge(ahead, fake)
-            known = objective.judge(ahead, real) if objective.relative else None
-            loss = objective.generator(output, known)
-        optimizer.step(grad(loss, optimizer.parameters))
-        return GeneratorReport(loss.detach(), objective, detached(output))
+        ahead = self.D.at(self.weights(real, fake, wrong=wrong))
+        with _buffers_kept(self.D):
+            loss, report = generator_loss(ahead, self.objective, fake, real=real)
+        optimizer.descend(loss)
+        return report
 
     def _advance(self):
-        for t, live in enumerate(self._live, start=self.optimizer.t + 1):
-            live.set(*self._coefficients(self.optimizer, self.optimizer.schedule(t), t))
-
-
-def _sgd_coefficients(sgd, lr, t):
-    return (lr,)
-
-
-def _sgd(sgd, live, theta, g, u):
-    u = u * sgd.momentum + g
-    step = g + u * sgd.momentum if sgd.nesterov else u
-    return theta - step * live[0], u
-
-
-def _adam_coefficients(adam, lr, t):
-    """α / (1 − β₁ᵗ), 1 / (1 − β₂ᵗ) and 1 − α λ."""
-    return lr / (1 - adam.beta1**t), 1 / (1 - adam.beta2**t), 1 - lr * adam.weight_decay
-
-
-def _adam(adam, live, theta, g, m, v):
-    m = m * adam.beta1 + g * (1 - adam.beta1)
-    v = v * adam.beta2 + g * g * (1 - adam.beta2)
-    root = F.sqrt(v * live[1] + adam.eps**2)
-    if adam.weight_decay:
-        theta = theta * live[2]
-    return theta - m * live[0] / root, m, v
-
-
-_RULES = {optim.SGD: (_sgd_coefficients, _sgd), optim.Adam: (_adam_coefficients, _adam)}
+        optimizer = self.optimizer
+        for t, live in enumerate(self._live, start=optimizer.t + 1):
+            live.set(*optimizer.coefficients(optimizer.schedule(t), t))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ In the order of reading: parameters, initialisers, module, layers, norms, miniba
 from minigan.nn.initialisers import he, normal, orthogonal, uniform, xavier
 from minigan.nn.layers import (
     ELU,
+    AvgPool2d,
     Conv2d,
     ConvTranspose2d,
     Dropout,
@@ -14,13 +15,13 @@ from minigan.nn.layers import (
     LeakyReLU,
     Linear,
     Maxout,
+    MaxPool2d,
     ReLU,
     Reshape,
     Sigmoid,
     Softplus,
     Tanh,
     Upsample,
-    check_sizes,
 )
 from minigan.nn.minibatch import MinibatchDiscrimination, MinibatchStd, Pack
 from minigan.nn.module import Module, Sequential

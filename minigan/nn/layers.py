@@ -7,8 +7,7 @@ import math
 from minigan.backend import Generator
 from minigan.engine import conv2d, conv_transpose2d
 from minigan.engine import functional as F
-from minigan.engine.checks import whole_number
-from minigan.engine.functional import pair
+from minigan.engine.checks import check_sizes, pair, whole_number
 from minigan.engine.operations import getitem, reshape
 from minigan.engine.tensors import check_labels
 from minigan.nn.initialisers import he, normal
@@ -16,30 +15,32 @@ from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
 
-def check_sizes(layer, *sizes):
-    """The sizes as Python ints. ValueError or TypeError, naming the layer, unless all are ≥ 1."""
-    sizes = tuple(whole_number(f"{layer}: a size", size) for size in sizes)
-    if min(sizes) < 1:
-        raise ValueError(f"{layer}: sizes {sizes}, expected each to be at least 1")
-    return sizes
+class _Weighted(Module):
+    """What layers with a weight and a bias share; `output_axis` is the weight's axis of outputs.
+
+    apply(x, weight) is the layer with another weight in the place of its own (for spectral
+    normalisation).
+    """
+
+    def _make(self, shape, fans, rng, init, bias):
+        self.weight = Parameter((init or he())(rng, shape, *fans))
+        zeros = rng.backend.xp.zeros(shape[self.output_axis], "float32")
+        self.bias = Parameter(zeros) if bias else None
+
+    def forward(self, x):
+        return self.apply(x, self.weight)
 
 
-class Linear(Module):
+class Linear(_Weighted):
     """x W + b: (…, inputs) -> (…, outputs)."""
 
     output_axis = 1
 
     def __init__(self, inputs, outputs, *, rng: Generator, init=None, bias=True):
-        check_sizes("Linear", inputs, outputs)
-        init = init or he()
-        self.weight = Parameter(init(rng, (inputs, outputs), inputs, outputs))
-        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
-
-    def forward(self, x):
-        return self.apply(x, self.weight)
+        shape = check_sizes("Linear", inputs, outputs)
+        self._make(shape, shape, rng, init, bias)
 
     def apply(self, x, weight):
-        """The layer with another weight in the place of its own (for spectral normalisation)."""
         return F.linear(x, weight, self.bias)
 
     def describe(self):
@@ -66,70 +67,54 @@ class Maxout(Linear):
         return f"{self.weight.shape[0]} -> {self.units}, {self.pieces} pieces"
 
 
-class Conv2d(Module):
-    """Convolution of images: (n, h, w, inputs) -> (n, h', w', outputs)."""
-
-    output_axis = 3
+class _Convolution(_Weighted):
+    """What a convolution and a transposed one share."""
 
     def __init__(
         self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
     ):
-        kh, kw = pair(kernel)
-        check_sizes("Conv2d", inputs, outputs, kh, kw, *pair(stride))
-        init = init or he()
-        shape = (kh, kw, inputs, outputs)
-        self.weight = Parameter(init(rng, shape, kh * kw * inputs, kh * kw * outputs))
-        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
-        self.stride, self.padding = pair(stride), pair(padding)
-
-    def forward(self, x):
-        return self.apply(x, self.weight)
+        name = type(self).__name__
+        inputs, outputs = check_sizes(name, inputs, outputs)
+        (kh, kw), self.stride = pair(f"{name}: kernel", kernel), pair(f"{name}: stride", stride)
+        self.padding = pair(f"{name}: padding", padding, 0)
+        shape, share = (kh, kw, inputs, outputs), 1
+        if self.output_axis == 2:  # each output pixel sees about kh·kw / s² input pixels
+            shape, share = (kh, kw, outputs, inputs), math.prod(self.stride)
+        fans = (max(1, kh * kw * n // share) for n in (inputs, outputs))
+        self._make(shape, fans, rng, init, bias)
 
     def apply(self, x, weight):
-        return conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
+        return self.function(x, weight, self.bias, stride=self.stride, padding=self.padding)
 
     def describe(self):
-        kh, kw, inputs, outputs = self.weight.shape
+        kh, kw, *ends = self.weight.shape
+        inputs, outputs = ends if self.output_axis == 3 else reversed(ends)
         return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
 
 
-class ConvTranspose2d(Module):
+class Conv2d(_Convolution):
+    """Convolution of images: (n, h, w, inputs) -> (n, h', w', outputs)."""
+
+    output_axis = 3
+    function = staticmethod(conv2d)
+
+
+class ConvTranspose2d(_Convolution):
     """Transposed convolution: (n, h', w', inputs) -> (n, h, w, outputs), h = (h' − 1)·s − 2p + kh.
 
     The weight is the filter (kh, kw, outputs, inputs) of the convolution that goes the other way.
     """
 
     output_axis = 2
-
-    def __init__(
-        self, inputs, outputs, kernel, *, stride=1, padding=0, rng: Generator, init=None, bias=True
-    ):
-        kh, kw = pair(kernel)
-        check_sizes("ConvTranspose2d", inputs, outputs, kh, kw, *pair(stride))
-        init = init or he()
-        self.stride, self.padding = pair(stride), pair(padding)
-        sh, sw = self.stride
-        # each output pixel sees about kh·kw / s² input pixels
-        fans = (max(1, kh * kw * n // (sh * sw)) for n in (inputs, outputs))
-        self.weight = Parameter(init(rng, (kh, kw, outputs, inputs), *fans))
-        self.bias = Parameter(rng.backend.xp.zeros(outputs, "float32")) if bias else None
-
-    def forward(self, x):
-        return self.apply(x, self.weight)
-
-    def apply(self, x, weight):
-        return conv_transpose2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
-
-    def describe(self):
-        kh, kw, outputs, inputs = self.weight.shape
-        return f"{inputs} -> {outputs}, {kh}x{kw}, stride {self.stride}, padding {self.padding}"
+    function = staticmethod(conv_transpose2d)
 
 
 class Embedding(Module):
-    """A vector per class: integer labels (n,), from 0 to classes − 1 -> (n, features).
+    """A vector per class: integer labels (…), from 0 to classes − 1 -> (…, features).
 
-    A label out of range is a ValueError; on a GPU, where to look would be to wait, it counts modulo
-    `classes` instead.
+    A sequence of L words, (n, L), becomes (n, L, features). Gradients of a class that comes several
+    times add up. A label out of range is a ValueError; on a GPU, where to look would be to wait, it
+    counts modulo `classes` instead.
     """
 
     def __init__(self, classes, features, *, rng: Generator, init=None):
@@ -184,69 +169,86 @@ class Reshape(Module):
         return ", ".join(map(str, self.shape))
 
 
-class Upsample(Module):
+class _Function(Module):
+    """A function of its input, and of the numbers that the layer is made with."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+
+    def forward(self, x):
+        return self.function(x, *self.numbers)
+
+    def describe(self):
+        return ", ".join(map(str, self.numbers))
+
+
+class Upsample(_Function):
     """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
 
+    function = staticmethod(F.upsample_nearest)
+
     def __init__(self, factor=2):
-        check_sizes("Upsample", *pair(factor))
-        self.factor = factor
-
-    def forward(self, x):
-        return F.upsample_nearest(x, self.factor)
-
-    def describe(self):
-        return str(self.factor)
+        pair("Upsample: factor", factor)
+        super().__init__(factor)
 
 
-class ReLU(Module):
+class _Pool(_Function):
+    """What poolings share: (n, h, w, c) -> (n, h', w', c); the stride is the kernel by default."""
+
+    def __init__(self, kernel, stride=None):
+        name, stride = type(self).__name__, kernel if stride is None else stride
+        super().__init__(pair(f"{name}: kernel", kernel), pair(f"{name}: stride", stride))
+
+
+class AvgPool2d(_Pool):
+    """The mean over each window of pixels."""
+
+    function = staticmethod(F.avg_pool2d)
+
+
+class MaxPool2d(_Pool):
+    """The maximum over each window of pixels."""
+
+    function = staticmethod(F.max_pool2d)
+
+
+class ReLU(_Function):
     """max(x, 0)."""
 
-    def forward(self, x):
-        return F.relu(x)
+    function = staticmethod(F.relu)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(_Function):
     """x where x > 0, slope · x elsewhere."""
 
+    function = staticmethod(F.leaky_relu)
+
     def __init__(self, slope=0.2):
-        self.slope = slope
-
-    def forward(self, x):
-        return F.leaky_relu(x, self.slope)
-
-    def describe(self):
-        return str(self.slope)
+        super().__init__(slope)
 
 
-class ELU(Module):
+class ELU(_Function):
     """x where x > 0, α (eˣ − 1) elsewhere."""
 
+    function = staticmethod(F.elu)
+
     def __init__(self, alpha=1.0):
-        self.alpha = alpha
-
-    def forward(self, x):
-        return F.elu(x, self.alpha)
-
-    def describe(self):
-        return str(self.alpha)
+        super().__init__(alpha)
 
 
-class Tanh(Module):
+class Tanh(_Function):
     """tanh x: images in [−1, 1]."""
 
-    def forward(self, x):
-        return F.tanh(x)
+    function = staticmethod(F.tanh)
 
 
-class Sigmoid(Module):
+class Sigmoid(_Function):
     """σ(x). For a discriminator keep the logits instead: every loss here takes logits."""
 
-    def forward(self, x):
-        return F.sigmoid(x)
+    function = staticmethod(F.sigmoid)
 
 
-class Softplus(Module):
+class Softplus(_Function):
     """ln(1 + eˣ)."""
 
-    def forward(self, x):
-        return F.softplus(x)
+    function = staticmethod(F.softplus)

@@ -7,12 +7,10 @@ the others, so the norm in `gradient_penalty` is no longer that of D's slope.
 from __future__ import annotations
 
 from minigan.backend import Generator
-from minigan.engine import ShapeError
 from minigan.engine import functional as F
-from minigan.engine.checks import whole_number
+from minigan.engine.checks import check_sizes, whole_number, wrong_shape
 from minigan.engine.operations import broadcast_to, matmul, mean, reshape, sum, transpose, var
 from minigan.nn.initialisers import normal
-from minigan.nn.layers import check_sizes
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
@@ -39,9 +37,7 @@ class MinibatchDiscrimination(Module):
         features, kernels, dimensions = self.weight.shape
         n = len(x)
         if x.ndim != 2 or x.shape[1] != features or n < 2:
-            raise ShapeError(
-                f"MinibatchDiscrimination: got shape {x.shape}, expected (n, {features}), n >= 2"
-            )
+            raise wrong_shape("MinibatchDiscrimination", x, f"(n, {features}), n >= 2")
         m = matmul(x, reshape(self.weight, (features, kernels * dimensions)))
         # What is summed over comes first, as such sums are the fastest.
         m = transpose(reshape(m, (n, kernels, dimensions)), (2, 0, 1))
@@ -68,16 +64,12 @@ class MinibatchStd(Module):
     """
 
     def __init__(self, group=None):
-        if group is not None and whole_number("MinibatchStd: group", group) < 2:
-            raise ValueError(f"MinibatchStd: group is {group}, expected at least 2 samples")
-        self.group = group
+        self.group = None if group is None else whole_number("MinibatchStd: group", group, 2)
 
     def forward(self, x):
         n, group = len(x), self.group or len(x) or 1
         if x.ndim < 2 or n % group:
-            raise ShapeError(
-                f"MinibatchStd: got shape {x.shape}, expected (n, …, c), n a multiple of {group}"
-            )
+            raise wrong_shape("MinibatchStd", x, f"(n, …, c), n a multiple of {group}")
         groups = reshape(x, (n // group, group, *x.shape[1:]))
         std = F.sqrt(var(groups, 1) + 1e-8)
         each = mean(std, tuple(range(1, std.ndim)))
@@ -92,23 +84,22 @@ class MinibatchStd(Module):
 class Pack(Module):
     """Joins m samples that follow each other, for D to judge as one (Lin et al. 2018, PacGAN).
 
-    (n, …, c) -> (n/m, …, m·c): D's first layer, and D has n/m outputs. D then compares the
+    (n, …, c) -> (n/m, …, m·c): D's first layer, and D has n/m outputs. Conditions are packed as the
+    samples are, or joined to them first; of labels, (n,) -> (n/m, m). D then compares the
     distributions of m samples, pᵐ and qᵐ, whose distance grows faster with m if q lacks a mode of p
     than if q is a little wrong everywhere (their section 3). It costs m times as many inputs of
     D's first layer, and leaves fewer verdicts to learn from. ShapeError unless m divides n.
     """
 
     def __init__(self, m):
-        if whole_number("Pack: m", m) < 1:
-            raise ValueError(f"Pack: m is {m}, expected at least 1 sample")
-        self.m = m
+        self.m = whole_number("Pack: m", m, 1)
 
     def forward(self, x):
-        n, *positions, channels = x.shape
+        n, *positions, channels = x.shape if x.ndim > 1 else (*x.shape, 1)
         if n % self.m:
-            raise ShapeError(f"Pack: {n} samples can't be joined by {self.m}: shape {x.shape}")
+            raise wrong_shape("Pack", x, f"(n, …, c), n a multiple of {self.m}")
         packs = reshape(x, (n // self.m, self.m, *positions, channels))
-        packs = transpose(packs, (0, *range(2, x.ndim), 1, x.ndim))
+        packs = transpose(packs, (0, *range(2, packs.ndim - 1), 1, packs.ndim - 1))
         return reshape(packs, (n // self.m, *positions, self.m * channels))
 
     def describe(self):

@@ -13,9 +13,8 @@ from collections import deque
 from reprlib import recursive_repr
 from types import FunctionType, MethodType
 
-from minigan.backend import backend_of
 from minigan.engine import Tensor, Variable
-from minigan.nn.parameters import FlatParameters, Parameter
+from minigan.nn.parameters import FlatParameters, Parameter, load_arrays
 
 
 class Module:
@@ -42,16 +41,14 @@ class Module:
 
     def _check_inputs(self, inputs, options):
         given = [*enumerate(inputs, 1), *options.items()]
-        wrong = [(place, value) for place, value in given if _holds(value, _is_array)]
-        if inputs and not any(_holds(value, _is_tensor) for value in inputs):
+        wrong = [(place, value) for place, value in given if any(map(_is_array, _leaves(value)))]
+        if inputs and not any(isinstance(leaf, Tensor) for leaf in _leaves(inputs)):
             wrong = wrong or given
         if wrong:
             place, value = wrong[0]
-            where = f" for input {place}" if len(given) > 1 else ""
-            raise TypeError(
-                f"{type(self).__name__}: got a {type(value).__name__}{where}, expected a Tensor: "
-                "wrap it with minigan.tensor(…)"
-            )
+            got = type(value).__name__ + (f" for input {place}" if len(given) > 1 else "")
+            how = "wrap it with minigan.tensor(…)"
+            raise TypeError(f"{type(self).__name__}: got a {got}, expected a Tensor: {how}")
 
     def __setattr__(self, key, value):
         """Writes values into a parameter that is there, and refuses what would break the module."""
@@ -67,10 +64,8 @@ class Module:
         if not isinstance(value, Tensor) and not _is_array(value):
             raise TypeError(f"{what}: got a {type(value).__name__}, expected a tensor or an array")
         if isinstance(value, Tensor) and value.node is not None:
-            raise TypeError(
-                f"{what}, and the new value a result that was recorded: detach() it to take over "
-                "its numbers, or compute with other weights by .at(…)"
-            )
+            how = "detach() it to take over its numbers, or compute with other weights by .at(…)"
+            raise TypeError(f"{what}: got a result that was recorded: {how}")
         parameter.data = value
 
     def _check_attribute(self, key, value):
@@ -111,8 +106,7 @@ class Module:
         """This module, and every parameter and module below it, with their paths."""
         yield path, self
         above = (*above, id(self))
-        for key, part in _parts(vars(self)):
-            inner = f"{path}.{key}" if path else key
+        for inner, part in _parts(vars(self), f"{path}." if path else ""):
             if isinstance(part, Parameter):
                 yield inner, part
             elif id(part) not in above:
@@ -121,7 +115,7 @@ class Module:
     def parameters(self) -> list[Parameter]:
         """Every parameter once, in the same order. Called every step, so it builds no names."""
         found = []
-        _gather(vars(self).values(), found, (id(self),))
+        _gather(vars(self), found, (id(self),))
         return list(dict.fromkeys(found))
 
     def named_buffers(self) -> dict[str, tuple[Module, str]]:
@@ -163,25 +157,15 @@ class Module:
 
     def state(self) -> dict:
         """All parameters and buffers by dotted path: the arrays themselves, not copies."""
-        arrays = {key: p.data for key, p in self.named_parameters().items()}
-        buffers = {k: getattr(module, key) for k, (module, key) in self.named_buffers().items()}
-        return _by_name([*arrays.items(), *buffers.items()])
+        arrays = [(key, p.data) for key, p in self.named_parameters().items()]
+        arrays += [(key, getattr(*place)) for key, place in self.named_buffers().items()]
+        return _by_name(arrays)
 
     def load_state(self, state: dict):
         """Takes over arrays from `state()`. ValueError, before any change, if they do not fit."""
-        mine = self.state()
-        if mine.keys() != state.keys():
-            different = sorted(mine.keys() ^ state.keys())
-            raise ValueError(f"the networks differ in {', '.join(different)}")
-        for key, array in mine.items():
-            if state[key].shape != array.shape:
-                raise ValueError(f"{key} has shape {state[key].shape}, expected {array.shape}")
-        for key, p in self.named_parameters().items():
-            p.data[...] = p.backend.asarray(state[key], p.dtype)
+        load_arrays("the networks", self.state(), state)
+        for p in self.parameters():
             p.updated()
-        for key, (module, attribute) in self.named_buffers().items():
-            old = getattr(module, attribute)
-            old[...] = backend_of(old).asarray(state[key], old.dtype)
 
     def at(self, weights) -> Module:
         """This network with these tensors in the place of its parameters; self stays as it is.
@@ -192,11 +176,9 @@ class Module:
         do not fit.
         """
         parameters, weights = self.parameters(), list(weights)
-        if [w.shape for w in weights] != [p.shape for p in parameters]:
-            raise ValueError(
-                f"at: got weights of shapes {[w.shape for w in weights]}, expected the "
-                f"parameters' {[p.shape for p in parameters]}"
-            )
+        got, expected = [w.shape for w in weights], [p.shape for p in parameters]
+        if got != expected:
+            raise ValueError(f"at: got weights of shapes {got}, expected {expected}")
         return _replaced(self, dict(zip(map(id, parameters), weights, strict=True)))
 
     def describe(self) -> str:
@@ -205,12 +187,9 @@ class Module:
 
     @recursive_repr("itself")
     def __repr__(self):
-        inner = "".join(
-            f"\n  ({key}) {line}"
-            for key, child in self.children().items()
-            for line in [repr(child).replace("\n", "\n  ")]
-        )
-        return f"{type(self).__name__}({self.describe()})" + inner
+        lines = [f"({key}) {child!r}" for key, child in self.children().items()]
+        head = f"{type(self).__name__}({self.describe()})"
+        return "\n".join([head, *lines]).replace("\n", "\n  ")
 
 
 _HOLDERS = (list, tuple, dict)
@@ -220,24 +199,18 @@ def _items(holder):
     return holder.items() if isinstance(holder, dict) else enumerate(holder)
 
 
-def _holds(value, kind) -> bool:
-    """Whether a value is of a kind, or a list, tuple or dict that holds such a one."""
+def _leaves(value):
+    """A value, or what is in it, if it is a list, tuple or dict, and in those in there."""
     if isinstance(value, _HOLDERS):
-        return any(_holds(item, kind) for _, item in _items(value))
-    return kind(value)
-
-
-def _is_tensor(value) -> bool:
-    return isinstance(value, Tensor)
+        for _, item in _items(value):
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def _is_array(value) -> bool:
     array = hasattr(value, "__array__") and not isinstance(value, Tensor)
     return array and getattr(value, "ndim", 1) > 0  # NumPy's scalars are numbers
-
-
-def _knows_modules(value) -> bool:
-    return isinstance(value, (Module, Parameter, MethodType, functools.partial))
 
 
 def _parts(attributes, prefix=""):
@@ -251,26 +224,22 @@ def _parts(attributes, prefix=""):
             yield path, value
         elif isinstance(value, _HOLDERS):
             yield from _parts(value, f"{path}.")
-        elif isinstance(value, Variable) or (
-            isinstance(value, (set, frozenset, deque))
-            and any(isinstance(item, (Parameter, Module)) for item in value)
-        ):
-            raise TypeError(
-                f"{path}: a {type(value).__name__} would be neither trained nor saved: use "
-                "nn.Parameter, and a list, tuple or dict"
-            )
+        else:
+            items = value if isinstance(value, (set, frozenset, deque)) else (value,)
+            if any(isinstance(item, (Variable, Module)) for item in items):
+                what = f"{path}: a {type(value).__name__} would be neither trained nor saved"
+                raise TypeError(f"{what}: use nn.Parameter, and a list, tuple or dict")
 
 
-def _gather(values, found, above):
-    """Adds the parameters among values, and in modules there, to `found`; `above`: ids to skip."""
-    for value in values:
+def _gather(holder, found, above):
+    """Adds the parameters in a holder, and in modules there, to `found`; `above`: ids to skip."""
+    for value in holder.values() if isinstance(holder, dict) else holder:
         if isinstance(value, Parameter):
             found.append(value)
-        elif isinstance(value, Module):
-            if id(value) not in above:
-                _gather(vars(value).values(), found, (*above, id(value)))
+        elif isinstance(value, Module) and id(value) not in above:
+            _gather(vars(value), found, (*above, id(value)))
         elif isinstance(value, _HOLDERS):
-            _gather(value.values() if isinstance(value, dict) else value, found, above)
+            _gather(value, found, above)
 
 
 def _by_name(pairs) -> dict:
@@ -295,7 +264,8 @@ def _replaced(value, new: dict):
         return MethodType(value.__func__, _replaced(value.__self__, new))
     if isinstance(value, functools.partial):
         return functools.partial(_replaced(value.func, new), *value.args, **value.keywords)
-    if not isinstance(value, _HOLDERS) or not _holds(value, _knows_modules):
+    knowing = Module, Parameter, MethodType, functools.partial
+    if not isinstance(value, _HOLDERS) or not any(isinstance(x, knowing) for x in _leaves(value)):
         return value
     items = [_replaced(item, new) for _, item in _items(value)]
     if isinstance(value, dict):
@@ -310,16 +280,13 @@ class Sequential(Module):
         self.name = name
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                what = layer.__name__ if hasattr(layer, "__name__") else type(layer).__name__
-                raise TypeError(
-                    f"Sequential: layer {i} is {what}, expected a Module such as ReLU()"
-                )
+                what = getattr(layer, "__name__", type(layer).__name__)
+                raise TypeError(f"Sequential: layer {i} is {what}, expected a Module like ReLU()")
             setattr(self, str(i), layer)
 
     def forward(self, x):
-        for layer in vars(self).values():
-            if isinstance(layer, Module):
-                x = layer(x)
+        for layer in self:
+            x = layer(x)
         return x
 
     def __iter__(self):

@@ -5,28 +5,36 @@ from __future__ import annotations
 from minigan.backend import Generator
 from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
+from minigan.engine.checks import check_sizes, wrong_shape
 from minigan.engine.operations import matmul, reshape, transpose
-from minigan.nn.layers import check_sizes
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
 
 class _Norm(Module):
-    """What the norms share: γ and β per channel and the check of the channel count."""
+    """What the norms share: γ and β per channel; `axes` is the slice of all to normalise over."""
+
+    least = 2  # axes that x must have
 
     def __init__(self, features, *, eps=1e-5, rng: Generator):
-        (features,) = check_sizes(type(self).__name__, features)
-        xp = rng.backend.xp
-        self.scale = Parameter(xp.ones(features, "float32"))
-        self.shift = Parameter(xp.zeros(features, "float32"))
-        self.features, self.eps = features, eps
+        (self.features,) = check_sizes(type(self).__name__, features)
+        self.eps = eps
+        self.scale = Parameter(rng.backend.xp.ones(features, "float32"))
+        self.shift = Parameter(rng.backend.xp.zeros(features, "float32"))
 
     def check(self, x):
-        if x.ndim < 2 or x.shape[-1] != self.features:
-            raise ShapeError(
-                f"{type(self).__name__}({self.features}): got shape {x.shape}, "
-                f"expected (n, …, {self.features})"
-            )
+        if x.ndim < self.least or x.shape[-1] != self.features:
+            name, few = type(self).__name__, f"{self.least} axes or more"
+            raise wrong_shape(f"{name}({self.features})", x, f"(n, …, {self.features}), {few}")
+
+    def normalize(self, x):
+        """The result, and by which mean and variance."""
+        axes = range(x.ndim)[self.axes]
+        return F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
+
+    def forward(self, x):
+        self.check(x)
+        return self.normalize(x)[0]
 
     def describe(self):
         return f"{self.features}, eps={self.eps}"
@@ -39,6 +47,7 @@ class BatchNorm(_Norm):
     `running_mean` and `running_variance` with weight `momentum`; in evaluation by those averages.
     """
 
+    axes = slice(0, -1)
     buffers = ("running_mean", "running_variance")
 
     def __init__(self, features, *, eps=1e-5, momentum=0.1, rng: Generator):
@@ -56,8 +65,7 @@ class BatchNorm(_Norm):
         if count < 2:
             values = "one value" if count else "no values"
             raise ShapeError(f"BatchNorm: {values} per channel, shape {x.shape}: no variance")
-        axes = tuple(range(x.ndim - 1))
-        y, mean, variance = F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
+        y, mean, variance = self.normalize(x)
         # In place, because a replayed step knows arrays by their address; and by the unbiased
         # variance, which is what the next batch will have on average.
         track, momentum = x.backend.track, self.momentum
@@ -69,20 +77,14 @@ class BatchNorm(_Norm):
 class LayerNorm(_Norm):
     """Normalises each sample over all its values: (n, …, c) -> (n, …, c) (Ba et al. 2016)."""
 
-    def forward(self, x):
-        self.check(x)
-        return F.normalize(x, self.scale, self.shift, tuple(range(1, x.ndim)), eps=self.eps)[0]
+    axes = slice(1, None)
 
 
 class InstanceNorm(_Norm):
     """Normalises each channel of each image: (n, h, w, c) -> (n, h, w, c) (Ulyanov et al. 2016)."""
 
-    def forward(self, x):
-        self.check(x)
-        if x.ndim < 3:
-            raise ShapeError(f"InstanceNorm: got shape {x.shape}, expected images (n, h, w, c)")
-        axes = tuple(range(1, x.ndim - 1))
-        return F.normalize(x, self.scale, self.shift, axes, eps=self.eps)[0]
+    axes = slice(1, -1)
+    least = 3
 
 
 class SpectralNorm(Module):
@@ -97,29 +99,23 @@ class SpectralNorm(Module):
 
     def __init__(self, layer: Module, *, rng: Generator, eps=1e-12):
         if not hasattr(layer, "apply"):
-            raise TypeError(
-                f"SpectralNorm: got {type(layer).__name__}, expected Linear, Conv2d or "
-                "ConvTranspose2d"
-            )
-        self.layer = layer
-        self.eps = eps
+            got = type(layer).__name__
+            raise TypeError(f"SpectralNorm: got {got}, expected Linear, Conv2d or ConvTranspose2d")
+        self.layer, self.eps = layer, eps
         outputs = layer.weight.shape[layer.output_axis]
         self.u = self._unit(rng.normal((layer.weight.size // outputs,)))
 
     def _unit(self, x):
         return x / ((x * x).sum() ** 0.5 + self.eps)
 
-    def _matrix(self):
-        weight, axis = self.layer.weight, self.layer.output_axis
-        others = tuple(i for i in range(weight.ndim) if i != axis)
-        return reshape(transpose(weight, (*others, axis)), (-1, weight.shape[axis]))
-
     def forward(self, x):
-        matrix = self._matrix()
+        weight, axis = self.layer.weight, self.layer.output_axis
+        others = (i for i in range(weight.ndim) if i != axis)
+        matrix = reshape(transpose(weight, (*others, axis)), (-1, weight.shape[axis]))
         product = x.backend.matmul
         v = self._unit(product(matrix.data.T, self.u.reshape(-1, 1)))
         u = self._unit(product(matrix.data, v))
         if self.training and is_recording():
             self.u[...] = u.reshape(-1)
         sigma = matmul(reshape(Tensor(u), (1, -1)), matmul(matrix, Tensor(v)))
-        return self.layer.apply(x, self.layer.weight / reshape(sigma, ()))
+        return self.layer.apply(x, weight / reshape(sigma, ()))

@@ -7,6 +7,7 @@ The parameters of a network stand side by side in a flat array once an optimiser
 from __future__ import annotations
 
 import itertools
+import operator
 
 from minigan.backend import backend_of
 from minigan.engine import Tensor, Variable
@@ -53,12 +54,13 @@ class FlatParameters:
         self.backend, self.dtype = backend_of(first), first.dtype
         self._slices = _slices(self.parameters)
         self.size = self._slices[-1].stop
-        self._settle([p for p in self.parameters if p.home is None])
+        self._settle()
         self._places = [p.data for p in self.parameters]
         self.pieces = self._pieces()
 
-    def _settle(self, homeless):
-        """Gives these parameters a flat array."""
+    def _settle(self):
+        """Gives the parameters that stand in none a flat array."""
+        homeless = [p for p in self.parameters if p.home is None]
         if homeless:
             home = self.backend.xp.concatenate([p.data.reshape(-1) for p in homeless])
             for p, part in zip(homeless, _slices(homeless), strict=True):
@@ -101,17 +103,10 @@ class FlatParameters:
 
     def check(self, what, now=None):
         """RuntimeError if a parameter was converted, or is not the one that is there `now`."""
-        parameters = self.parameters if now is None else now
-        if len(parameters) == len(self._places):
-            for p, place in zip(parameters, self._places, strict=True):
-                if p.data is not place:
-                    break
-            else:
-                return
-        raise RuntimeError(
-            f"{what}: parameters have been converted by .astype(), or replaced, since this was "
-            "made, so it would have no effect on the new ones: make it afterwards, anew"
-        )
+        arrays = [p.data for p in (self.parameters if now is None else now)]
+        if len(arrays) != len(self._places) or not all(map(operator.is_, arrays, self._places)):
+            why = "parameters have been converted by .astype(), or replaced, since this was made"
+            raise RuntimeError(f"{what}: {why}, so it would not touch the new ones: make it anew")
 
     def __reduce__(self):  # in a copy, too, parameters stand in a flat array
         return FlatParameters, (self.parameters,)
@@ -131,3 +126,17 @@ def _slices(parameters) -> list[slice]:
     """Where each parameter is in a vector of them all."""
     ends = [0, *itertools.accumulate(p.size for p in parameters)]
     return [slice(start, stop) for start, stop in itertools.pairwise(ends)]
+
+
+def load_arrays(what, arrays: dict, state: dict):
+    """Copies the values of a state into the arrays of the same names.
+
+    ValueError, before any change, if names or shapes differ.
+    """
+    if arrays.keys() != state.keys():
+        raise ValueError(f"{what} differ in {', '.join(sorted(arrays.keys() ^ state.keys()))}")
+    for key, array in arrays.items():
+        if state[key].shape != array.shape:
+            raise ValueError(f"{key} has shape {state[key].shape}, expected {array.shape}")
+    for key, array in arrays.items():
+        array[...] = backend_of(array).asarray(state[key], array.dtype)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from minigan.engine.checks import expect
 from minigan.nn import Module
-from minigan.optim.checks import fraction
+from minigan.optim.checks import counted, fraction
 
 
 class EMA:
@@ -19,9 +20,8 @@ class EMA:
     """
 
     def __init__(self, network: Module, decay=0.999, *, warm_up=10):
-        if not warm_up > 1:
-            raise ValueError(f"warm_up is {warm_up}, expected a number > 1")
-        self.decay, self.warm_up = fraction("decay", decay), warm_up
+        self.decay = fraction("decay", decay)
+        self.warm_up = expect(warm_up > 1, "warm_up", warm_up, "a number > 1")
         self.source, self.network = network, network.copy().eval()
         self.t = 0
         self._flat = self.network.flat(), network.flat()
@@ -53,19 +53,17 @@ class EMA:
 
     def state(self) -> dict:
         """The step count and the averages."""
-        averages = self.network.state()
-        return {self._count(averages): self.t} | averages
+        return {self._count(): self.t} | self.network.state()
 
     def load_state(self, state: dict):
         """Takes over `state()` of the average of an equal network."""
-        count = self._count(self.network.state())
-        self.network.load_state({key: value for key, value in state.items() if key != count})
-        self.t = state[count]
+        t, averages = counted(state, self._count())
+        self.network.load_state(averages)
+        self.t = t
 
-    @staticmethod
-    def _count(averages) -> str:
+    def _count(self) -> str:
         """What the step count is called in a state: t, unless a parameter has that name."""
-        name = "t"
+        name, averages = "t", self.network.state()
         while name in averages:
             name += "'"
         return name

@@ -2,6 +2,8 @@
 
 Each update is written as in its paper, in place, over blocks of the flat array that are small
 enough to stay in the cache: five short lines of arithmetic per block cost one pass over memory.
+Beside it stands `ahead`, the same update of tensors, which can be differentiated: it returns θ and
+the moments as they are one step later.
 """
 
 from __future__ import annotations
@@ -9,16 +11,20 @@ from __future__ import annotations
 import math
 import warnings
 
-from minigan.engine import Tensor
+from minigan.engine import Tensor, grad
+from minigan.engine import functional as F
+from minigan.engine.checks import expect
 from minigan.nn import FlatParameters, Module
-from minigan.optim.checks import fraction, positive
+from minigan.nn.parameters import load_arrays
+from minigan.optim.checks import counted, fraction, positive
 from minigan.optim.schedules import constant
 
 
 class Optimizer:
     """What all optimisers share: the parameters as one vector, the step count, the way of a step.
 
-    network: a Module, or a list of Parameters, which may stand in other sets too.
+    network: a Module, or a list of Parameters, which may stand in other sets too: of several
+             networks, or of the levels in play of one that grows, with a new optimiser for each.
     lr:      a number, or a schedule: a function of the step t = 1, 2, …, which are this optimiser's
              own: where D takes k steps for each of G's, its schedule has k times as many.
     """
@@ -26,7 +32,7 @@ class Optimizer:
     moments: tuple[str, ...] = ()
     # The device kernel that does `update` in one pass, where there is one, and what it is given.
     kernel = ""
-    constants: tuple = ()
+    constants: tuple[str, ...] = ()
 
     def __init__(self, network, lr):
         self.schedule = _schedule(lr)
@@ -42,9 +48,7 @@ class Optimizer:
         gradient = self.flat.zeros()
         self._gradients = self.flat.views(gradient)
         vectors = gradient, *(getattr(self, name) for name in self.moments)
-        self._pieces = [
-            (memory, *(vector[piece] for vector in vectors)) for piece, memory in self.flat.pieces
-        ]
+        self._pieces = [(memory, *(v[part] for v in vectors)) for part, memory in self.flat.pieces]
 
     def __getstate__(self):
         return {key: v for key, v in vars(self).items() if key not in ("_gradients", "_pieces")}
@@ -70,6 +74,10 @@ class Optimizer:
     def lr(self, lr):
         self.schedule = constant(0.0) if lr == 0 else _schedule(lr)
 
+    def descend(self, loss: Tensor):
+        """One update along the gradient of `loss`, a scalar that every parameter has a part in."""
+        self.step(grad(loss, self.parameters))
+
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
 
@@ -89,17 +97,14 @@ class Optimizer:
     def _advance(self):
         end = getattr(self.schedule, "steps", math.inf)
         if self.t >= end:
-            warnings.warn(
-                f"the learning rate fell to 0 after step {end} of its schedule, so nothing moves: "
-                "give the schedule as many steps as this optimiser takes",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            why = f"the learning rate fell to 0 after step {end} of its schedule, so nothing moves"
+            how = "give the schedule as many steps as this optimiser takes"
+            warnings.warn(f"{why}: {how}", RuntimeWarning, stacklevel=4)
         self.t += 1
-        self.live.set(*self.coefficients(self.schedule(self.t)))
+        self.live.set(*self.coefficients(self.schedule(self.t), self.t))
 
-    def coefficients(self, lr) -> tuple:
-        """What changes from step to step, by which `update` finds it as self.live[0], …"""
+    def coefficients(self, lr, t) -> tuple:
+        """What changes from step to step; step t finds it as live[0], …"""
         return (lr,)
 
     def update(self, theta, g, *moments):
@@ -113,14 +118,11 @@ class Optimizer:
             raise ValueError(f"step: {len(gradients)} gradients for {len(parameters)} parameters")
         for p, g in zip(parameters, gradients, strict=True):
             if not isinstance(g, Tensor):
-                raise TypeError(
-                    f"step: the gradient of {p.node.name!r} is {type(g).__name__}, expected a "
-                    "Tensor, as grad(loss, optimizer.parameters) gives"
-                )
+                got = f"{p.node.name!r} is {type(g).__name__}, expected a Tensor"
+                raise TypeError(f"step: the gradient of {got}, as grad(loss, parameters) gives")
             if g.data.shape != p.data.shape:
-                raise ValueError(
-                    f"step: the gradient of {p.node.name!r} has shape {g.shape}, not {p.shape}"
-                )
+                got = f"{p.node.name!r} has shape {g.shape}"
+                raise ValueError(f"step: the gradient of {got}, not {p.shape}")
 
     def state(self) -> dict:
         """The step count and the moments: all that an interrupted run needs."""
@@ -128,17 +130,9 @@ class Optimizer:
 
     def load_state(self, state: dict):
         """Takes over `state()` of an optimiser of the same kind over the same parameters."""
-        if state.keys() != self.state().keys():
-            raise ValueError(f"the optimisers differ: {sorted(state)}, not {sorted(self.state())}")
-        for name in self.moments:
-            if state[name].shape != (self.flat.size,):
-                raise ValueError(
-                    f"{name} has shape {state[name].shape}, expected {(self.flat.size,)}"
-                )
-        self.t = state["t"]
-        for name in self.moments:
-            moment = getattr(self, name)
-            moment[...] = self.flat.backend.asarray(state[name], moment.dtype)
+        (_, mine), (t, theirs) = counted(self.state()), counted(state)
+        load_arrays("the optimisers", mine, theirs)
+        self.t = t
 
 
 def _schedule(lr):
@@ -157,14 +151,11 @@ class SGD(Optimizer):
 
     moments = ("velocity",)
     kernel = "sgd"
+    constants = ("momentum", "nesterov")
 
     def __init__(self, network, lr, *, momentum=0.0, nesterov=False):
-        self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
+        self.momentum, self.nesterov = fraction("momentum", momentum), bool(nesterov)
         super().__init__(network, lr)
-
-    @property
-    def constants(self):
-        return self.momentum, bool(self.nesterov)
 
     def update(self, theta, g, u):
         u *= self.momentum
@@ -176,6 +167,11 @@ class SGD(Optimizer):
         g *= self.live[0]
         theta -= g
 
+    def ahead(self, live, theta, g, u):
+        u = u * self.momentum + g
+        step = g + u * self.momentum if self.nesterov else u
+        return theta - step * live[0], u
+
 
 class RMSprop(Optimizer):
     """Steps divided by the gradient's recent root mean square (Tieleman and Hinton 2012).
@@ -186,14 +182,11 @@ class RMSprop(Optimizer):
 
     moments = ("v",)
     kernel = "rmsprop"
+    constants = ("decay", "eps")
 
     def __init__(self, network, lr, *, decay=0.99, eps=1e-8):
         self.decay, self.eps = fraction("decay", decay), positive("eps", eps)
         super().__init__(network, lr)
-
-    @property
-    def constants(self):
-        return self.decay, self.eps
 
     def update(self, theta, g, v):
         v *= self.decay
@@ -215,22 +208,17 @@ class Adam(Optimizer):
 
     moments = ("m", "v")
     kernel = "adam"
+    constants = ("beta1", "beta2", "eps")
 
     def __init__(self, network, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         self.beta1, self.beta2 = fraction("beta1", betas[0]), fraction("beta2", betas[1])
         self.eps = positive("eps", eps)
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay is {weight_decay}, expected a number >= 0")
-        self.weight_decay = weight_decay
+        self.weight_decay = expect(weight_decay >= 0, "weight_decay", weight_decay, "a number >= 0")
         super().__init__(network, lr)
 
-    @property
-    def constants(self):
-        return self.beta1, self.beta2, self.eps
-
-    def coefficients(self, lr):
+    def coefficients(self, lr, t):
         """α / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) and 1 − α λ."""
-        correction1, correction2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        correction1, correction2 = 1 - self.beta1**t, 1 - self.beta2**t
         return lr / correction1, 1 / math.sqrt(correction2), 1 - lr * self.weight_decay
 
     def update(self, theta, g, m, v):
@@ -248,3 +236,12 @@ class Adam(Optimizer):
         if self.weight_decay:
             theta *= kept
         theta -= (m * rate) / root
+
+    def ahead(self, live, theta, g, m, v):
+        """With √(v̂ + ε²) for √v̂ + ε: where a gradient has always been 0, √v̂ has infinite slope."""
+        m = m * self.beta1 + g * (1 - self.beta1)
+        v = v * self.beta2 + g * g * (1 - self.beta2)
+        root = F.sqrt(v * live[1] ** 2 + self.eps**2)
+        if self.weight_decay:
+            theta = theta * live[2]
+        return theta - m * live[0] / root, m, v

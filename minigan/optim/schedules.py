@@ -1,4 +1,4 @@
-"""Learning rates: functions of the step t = 1, 2, …
+"""Learning rates: functions of the step t = 1, 2, …; and other numbers that follow such a function.
 
 Objects rather than closures, as these can't be pickled. `steps` is after how many a rate is 0.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from typing import NamedTuple
+
+from minigan.engine.checks import expect
 
 
 class _Constant(NamedTuple):
@@ -41,16 +43,55 @@ def constant(lr):
 
 def linear_decay(lr, steps, *, start=0.5):
     """`lr` for the share `start` of the steps, then along a line that meets 0 after the last."""
-    _check_steps("linear_decay", steps)
+    expect(steps >= 1, "linear_decay: the number of steps", steps, "at least 1")
     return _LinearDecay(lr, steps, start * steps)
 
 
 def cosine(lr, steps):
     """lr (1 + cos(π t / steps)) / 2, half a cosine wave down to 0 (Loshchilov and Hutter 2017)."""
-    _check_steps("cosine", steps)
+    expect(steps >= 1, "cosine: the number of steps", steps, "at least 1")
     return _Cosine(lr, steps)
 
 
-def _check_steps(schedule, steps):
-    if steps < 1:
-        raise ValueError(f"{schedule}: the number of steps is {steps}, expected at least 1")
+class Scheduled:
+    """A number that follows a schedule from step to step, in captured steps too.
+
+        fade = Scheduled(lambda t: min(1.0, t / 600), backend)
+        …
+        fade.advance()                                         at the start of each training step
+        real, fake = (x, level, fade.value), (G(z, level, fade.value), level, fade.value)
+
+    schedule: a function of the step t = 1, 2, …, or a number. A checkpoint part.
+    """
+
+    def __init__(self, schedule, backend):
+        self.schedule = schedule if callable(schedule) else constant(schedule)
+        self.backend, self.live, self.t = backend, backend.live(), 0
+
+    def advance(self):
+        """On to the next step's value."""
+        self.backend.host(self._advance)
+
+    def _advance(self):
+        self.t += 1
+        self.live.set(self.schedule(self.t))
+
+    @property
+    def value(self):
+        """The number, or on a device the 0-d array where a replayed step finds it.
+
+        RuntimeError if there was no first `advance()`.
+        """
+        if self.t == 0:
+            name = type(self).__name__
+            raise RuntimeError(f"{name}: call advance() at the start of each training step")
+        return self.live[0]
+
+    def state(self) -> dict:
+        """The step count."""
+        return {"t": self.t}
+
+    def load_state(self, state: dict):
+        self.t = state["t"]
+        if self.t:
+            self.live.set(self.schedule(self.t))

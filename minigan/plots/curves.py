@@ -93,12 +93,11 @@ def _draw_probabilities(panel, steps, curves: dict):
     panel.set_ylabel("probability of being real")
 
 
-def draw_curve(panel, steps, values, label, color, style="-"):
+def draw_curve(panel, steps, values, label, color, style="-", reach: int | None = None):
     """A noisy curve: pale as it was measured, and strong as a moving average. Returns both."""
     (raw,) = panel.plot(steps, values, color=color, linewidth=0.7, alpha=0.25)
-    (smooth,) = panel.plot(
-        steps, moving_average(values), color=color, linewidth=1.6, linestyle=style, label=label
-    )
+    mean = moving_average(values, reach)
+    (smooth,) = panel.plot(steps, mean, color=color, linewidth=1.6, linestyle=style, label=label)
     return raw, smooth
 
 

@@ -1,4 +1,4 @@
-"""The one-dimensional GAN: densities, D and D*, G as a map, losses, frame by frame."""
+"""Densities on a line; and the one-dimensional GAN: D and D*, G as a map, losses, by frames."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from minigan.plots.checks import check_finite, check_shape
-from minigan.plots.curves import use_log_axis, draw_curve, legend_above, moving_average
+from minigan.plots.curves import draw_curve, legend_above, moving_average, use_log_axis
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
+
+
+def draw_densities(panel, x, p_data, p_model):
+    """The data's density, a pale hill, and the model's, a line: arrays (nx,) over the grid x."""
+    panel.fill_between(x, p_data, color=P_DATA, alpha=0.15, lw=0, label="data")
+    panel.plot(x, p_model, color=P_G, label="model")
 
 
 @dataclass

@@ -13,10 +13,12 @@ P_G = "#009E73"
 D = "#0072B2"
 D_STAR = "#D55E00"
 GUIDE = "#999999"
+ORANGE, PINK, SKY = "#E69F00", "#CC79A7", "#56B4E9"  # of no fixed meaning, in the same palette
 DPI = 100
 STYLE = {
     "font.size": 10,
     "axes.labelsize": 10,
+    "axes.titlelocation": "left",
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9.5,

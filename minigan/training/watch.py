@@ -28,7 +28,7 @@ LOST = (
 )
 # Of the diversity of real images. The samples of a fresh G are alike too, for as many steps as a
 # slow game takes to begin. After 500 steps DCGAN, WGAN and the GAN of 2014 are at 0.24 and more;
-# the G of examples/began.py that repeats one image is at 0.1.
+# the G of examples/stability/began.py that repeats one image is at 0.1.
 COLLAPSED, FRESH = 0.2, 500
 
 

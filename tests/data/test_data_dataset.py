@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan.backend import cpu
-from minigan.data import Batches, DataError, Dataset, drawn_digits, to_bytes, to_unit
+from minigan.data import Batches, DataError, Dataset, OneOf, drawn_digits, to_bytes, to_unit
 
 
 def numbered(n):
@@ -74,6 +74,147 @@ def test_what_belongs_together_travels_together():
 def test_what_cannot_travel_together_is_refused(other, said):
     with pytest.raises(DataError, match=said):
         Batches((numbered(50), other), 8, seed=3)
+
+
+def test_indices_are_those_of_the_images_that_were_drawn():
+    batches = Batches(numbered(50), 8, seed=2)
+    with pytest.raises(ValueError, match="indices: no images have been drawn: call next"):
+        batches.indices()
+    for step in range(9):
+        numbers = numbers_in(batches.next())
+        assert numbers == batches.indices().tolist() == batches.indices_at(step).tolist()
+        assert batches.indices().dtype == np.int64
+
+
+def test_sets_without_pairs_are_shuffled_each_on_its_own():
+    """Of different lengths, too: by their seeds alone, and each as if the other were not there."""
+    one, other = Batches(numbered(60), 6, seed=1), Batches(numbered(60), 6, seed=2)
+    drawn = [
+        [n for step in range(200) for n in numbers_in(batches[step])] for batches in (one, other)
+    ]
+    pairs = list(zip(*drawn, strict=True))
+    met = {n: {b for a, b in pairs if a == n} for n in range(60)}
+    assert min(map(len, met.values())) > 10  # 20 meetings each, hardly ever the same
+
+
+def words(n, k):
+    """k words for each of n images: word j of image i is the number 10 i + j, and its negative."""
+    numbers = 10 * np.arange(n)[:, None] + np.arange(k)
+    return np.stack([numbers, -numbers], axis=2)
+
+
+def test_one_of_several_captions_goes_with_each_image():
+    images, k = numbered(50), 5
+    several = Batches((images, OneOf(words(50, k)), OneOf(words(50, k)[..., 0])), 8, seed=3)
+    alone, counts = Batches(images, 8, seed=3), np.zeros((50, k), int)
+    for step in range(600):  # of 6 to an epoch: each image 96 times, each word 19 times
+        shown, captions, again = several.next()
+        numbers = np.array(numbers_in(shown))
+        assert numbers.tolist() == numbers_in(alone[step])
+        assert captions.shape == (8, 2) and (captions[:, 1] == -captions[:, 0]).all()
+        assert (captions[:, 0] // 10).tolist() == numbers.tolist()
+        assert again.tolist() == captions[:, 0].tolist(), "as many to choose from: the same choice"
+        np.add.at(counts, (numbers, captions[:, 0] % 10), 1)
+    assert counts.sum() == 4800 and counts.min() >= 4 and counts.max() <= 40
+    assert np.abs(counts.sum(axis=0) - 960).max() < 4 * 960**0.5
+
+
+@pytest.mark.parametrize("kind", ["captions", "groups"])
+def test_choices_and_groups_depend_on_the_seed_and_the_step_alone(kind):
+    def make(seed=3):
+        if kind == "groups":
+            return Batches((numbered(50), np.arange(50)), 8, seed, group=2)
+        return Batches((numbered(50), OneOf(words(50, 4))), 8, seed)
+
+    first, resumed = make(), make()
+    drawn = [first.next()[1].tolist() for _ in range(15)]
+    resumed.step = 11
+    assert [resumed.next()[1].tolist() for _ in range(4)] == drawn[11:]
+    assert [make().at(step)[1].tolist() for step in range(15)] == drawn
+    assert [make(4).at(step)[1].tolist() for step in range(15)] != drawn
+    assert len({str(batch) for batch in drawn}) == 15
+
+
+def test_an_image_may_be_one_of_several_views():
+    numbers = numbered(40).images.reshape(20, 2, 1, 1, 2)  # 2 i and 2 i + 1 are views of image i
+    first = Dataset("first", numbers[:, 0])
+    seen = set()
+    for step in range(100):
+        image, view = Batches((first, OneOf(numbers)), 4, seed=0).at(step)
+        assert view.shape == (4, 1, 1, 2) and view.dtype == np.float32
+        pairs = np.array(numbers_in(view)) - numbers_in(image)
+        assert set(pairs.tolist()) <= {0, 1}
+        seen |= set(numbers_in(view))
+    assert len(seen) == 40
+
+
+def classes(counts):
+    """Numbered images in classes of these sizes, mixed."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    return Dataset("classes", numbered(len(labels)).images, labels, tuple("abcdefg"[: len(counts)]))
+
+
+@pytest.mark.parametrize(("counts", "size", "group"), [((9, 0, 6, 3), 6, 3), ((40, 7, 17), 8, 4)])
+def test_groups_of_one_class(counts, size, group):
+    data = classes(counts)
+    batches = Batches((data, np.arange(len(data))), size, seed=1, group=group)
+    whole = sum(n // group for n in counts) * group
+    assert len(batches) == whole // size
+    together, dropped, begun = {}, set(), set()
+    for epoch in range(60):
+        steps = range(epoch * len(batches), (epoch + 1) * len(batches))
+        drawn = np.concatenate([batches.at(step)[1] for step in steps])
+        assert len(set(drawn.tolist())) == len(drawn) == whole // size * size
+        groups = drawn.reshape(-1, group)
+        assert (data.labels[groups] == data.labels[groups][:, :1]).all()
+        for members in groups.tolist():
+            for n in members:
+                together.setdefault(n, set()).update(members)
+        dropped |= set(range(len(data))) - set(drawn.tolist())
+        begun.add(int(data.labels[drawn[0]]))
+    assert begun == {k for k, n in enumerate(counts) if n >= group}, "classes come in any order"
+    several = [n for n in range(len(data)) if counts[data.labels[n]] > group]
+    assert set(together) == {n for n in range(len(data)) if counts[data.labels[n]] >= group}
+    assert all(len(together[n]) > group for n in several), "the groups are formed anew"
+    assert not dropped or len(dropped) > len(data) - whole, "others are left over each time"
+    batches.next()
+    assert batches.labels().tolist() == data.labels[batches.indices()].tolist()
+
+
+def test_mistakes_with_groups_and_choices():
+    data = classes((9, 4, 3))
+    for group in (4, 0, -1, 12):
+        with pytest.raises(
+            ValueError, match=f"group {group}: wanted a divisor of the batch size 6"
+        ):
+            Batches(data, 6, 0, group=group)
+    with pytest.raises(TypeError, match=r"group is 2\.0, expected an integer"):
+        Batches(data, 6, 0, group=2.0)
+    with pytest.raises(ValueError, match="no labels: wanted a Dataset"):
+        Batches((data.images, data.labels), 6, 0, group=2)
+    with pytest.raises(ValueError, match="group 5: 5 images have 4 more of their class"):
+        Batches(data, 10, 0, group=5)
+    for rows in (np.zeros(16), np.zeros((16, 0))):
+        with pytest.raises(DataError, match=r"wanted \(n, k, …\)"):
+            Batches((data, OneOf(rows)), 4, 0)
+    with pytest.raises(DataError, match=r"\[16, 15\] rows"):
+        Batches((data, OneOf(np.zeros((15, 2)))), 4, 0)
+    with pytest.raises(DataError, match="wanted numbers, a row for each"):
+        Batches((data, OneOf(np.full((16, 2), "a"))), 4, 0)
+
+
+def test_a_captured_step_draws_choices_in_groups(cuda):
+    """On the device, by replay, what the CPU draws for the same seed and step; nothing waits."""
+    data, captions = classes((17, 9, 14)), OneOf(words(40, 3))
+    here, there = (Batches((data, captions), 8, 2, device, group=4) for device in (cpu, cuda))
+    table = cuda.asarray(np.arange(40) * 7)
+    step = cuda.capture(lambda: (*there.next(), table.take(there.indices())))
+    for k in range(14):  # of 4 to an epoch
+        images, chosen, looked_up = map(cuda.to_numpy, step())
+        expected = here.at(k)
+        np.testing.assert_allclose(images, expected[0], atol=1e-6)
+        assert chosen.tolist() == expected[1].tolist()
+        assert looked_up.tolist() == (7 * here.indices_at(k)).tolist()
 
 
 def test_epochs_and_seeds_differ_in_their_order():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import DENSITIES
 
 from minigan.backend import cpu
 from minigan.data import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
@@ -90,7 +91,7 @@ def test_a_component_of_weight_nothing_is_never_drawn():
     assert np.abs(density.sample(cpu.generator(0), 10_000)).max() < 10
 
 
-@pytest.mark.parametrize("density", [*ONE_DIMENSIONAL, *PLANAR])
+@pytest.mark.parametrize("density", [*ONE_DIMENSIONAL, *DENSITIES.values()])
 def test_samples_are_float32_and_owned_by_the_generator(density):
     for n in (0, 1, 7):
         x = density.sample(cpu.generator(5), n)

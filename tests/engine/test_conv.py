@@ -336,7 +336,7 @@ ERRORS = {
     "stride": (
         lambda: conv2d(zeros(1, 5, 5, 2), zeros(3, 3, 2, 4), stride=0),
         ValueError,
-        "conv2d.*stride 0",
+        "conv2d.*stride is 0",
     ),
     "padding": (
         lambda: conv2d(zeros(1, 5, 5, 2), zeros(3, 3, 2, 4), padding=(0, -1)),

@@ -31,6 +31,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from minigan import backend
 from minigan import functional as F
 from minigan.backend import DeviceError
 from minigan.engine import (
@@ -1058,7 +1059,11 @@ ERRORS = {
     "axis of a float": (lambda: A23.mean(axis=1.0), TypeError, "mean: axis is 1.0"),
     "axis of a bool": (lambda: A23.sum(axis=True), TypeError, "sum: axis is True"),
     "reshape of nothing": (lambda: A23.reshape(), ShapeError, r"\(2, 3\), do not fill \(\)"),
-    "truth of many": (lambda: bool(A23), ValueError, r"\(2, 3\) is neither"),
+    "truth of many": (
+        lambda: bool(A23),
+        ValueError,
+        r"\(2, 3\) is not one value.*no number",
+    ),
 }
 
 
@@ -1076,7 +1081,7 @@ def test_two_devices_never_meet_silently(monkeypatch):
     class Device(type(A23.backend)):
         name = "elsewhere"
 
-    monkeypatch.setitem(ops.backend_of.__globals__["_BACKEND_OF_TYPE"], Elsewhere, Device())
+    monkeypatch.setitem(backend._BACKEND_OF_TYPE, Elsewhere, Device())
     there = Tensor(np.zeros((2, 3)).view(Elsewhere))
     for name, f in OPERATORS.items():
         with pytest.raises(DeviceError, match=r"cpu.*elsewhere"):

@@ -216,6 +216,32 @@ def test_dropout_keeps_the_mean_and_the_fraction():
     assert abs(y.mean() - 1) < 0.015
 
 
+# --- Conditions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (0,), ()])
+def test_one_hot(shape, dtype):
+    labels = cpu.generator(0).integers(0, 5, shape)
+    expected = np.zeros((*shape, 5))
+    for index in np.ndindex(shape):
+        expected[(*index, labels[index])] = 1
+    for given_labels in (np.asarray(labels).astype(dtype), tensor(labels)):
+        y = F.one_hot(given_labels, 5)
+        assert y.dtype == np.float32 and not y.requires_grad
+        np.testing.assert_array_equal(y.numpy(), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 5), (2, 5)])
+def test_tile_over(shape):
+    y, x = fill((2, 3), seed=1), fill(shape, seed=2)
+    check_op(
+        lambda y: F.tile_over(y, tensor(x)),
+        lambda y: np.array([np.full((*shape[1:-1], 3), row) for row in y]),
+        y,
+    )
+
+
 # --- Layers' functions ---------------------------------------------------------------------------
 
 
@@ -487,6 +513,24 @@ ERRORS = {
         ShapeError,
         r"normalize.*\(4,\)",
     ),
+    "one_hot of floats": (lambda: F.one_hot(A(3), 4), TypeError, "one_hot: labels.*float32"),
+    "one_hot of some classes": (
+        lambda: F.one_hot(np.array([0]), 4.0),
+        TypeError,
+        r"classes is 4\.0",
+    ),
+    "one_hot out of range": (
+        lambda: F.one_hot(np.array([0, 4]), 4),
+        ValueError,
+        "one_hot: labels run from 0 to 4, expected 0 to 3",
+    ),
+    "tile_over": (lambda: F.tile_over(ROWS, IMAGE), ShapeError, r"tile_over.*\(2, 3\).*\(1, 3, 4"),
+    "tile_over of images": (lambda: F.tile_over(IMAGE, IMAGE), ShapeError, r"want \(n, d\)"),
+    "broadcast_to": (
+        lambda: F.broadcast_to(ROWS, (3, 3)),
+        ShapeError,
+        r"broadcast_to.*\(2, 3\).*\(3, 3\)",
+    ),
     "avg_pool2d": (lambda: F.avg_pool2d(IMAGE, 4), ShapeError, "avg_pool2d.*4x4.*3x4"),
     "max_pool2d": (lambda: F.max_pool2d(IMAGE, (1, 5)), ShapeError, "max_pool2d.*1x5.*3x4"),
     "avg_pool2d rank": (lambda: F.avg_pool2d(ROWS, 2), ShapeError, r"avg_pool2d.*\(2, 3\)"),
@@ -507,8 +551,8 @@ ERRORS = {
     "where of numbers": (lambda: F.where(A(3), ROWS, 0.0), TypeError, "where.*float32.*bool"),
     "half a kernel": (lambda: F.avg_pool2d(IMAGE, 1.5), TypeError, "1.5"),
     "three strides": (lambda: F.max_pool2d(IMAGE, 1, (1, 1, 1)), TypeError, r"\(1, 1, 1\).*pair"),
-    "no stride": (lambda: F.max_pool2d(IMAGE, 1, 0), ValueError, "max_pool2d: stride 0"),
-    "no factor": (lambda: F.upsample_nearest(IMAGE, 0), ValueError, "factor 0"),
+    "no stride": (lambda: F.max_pool2d(IMAGE, 1, 0), ValueError, "max_pool2d: stride is 0"),
+    "no factor": (lambda: F.upsample_nearest(IMAGE, 0), ValueError, "factor is 0"),
     "clip": (lambda: F.clip(ROWS, 1, 0), ValueError, "clip.*1.*0"),
     "leaky_relu": (lambda: F.leaky_relu(ROWS, 1.5), ValueError, r"leaky_relu.*1\.5"),
     "dropout": (lambda: F.dropout(ROWS, 1.0, cpu.generator(0)), ValueError, r"dropout.*1\.0"),

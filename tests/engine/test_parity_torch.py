@@ -11,6 +11,7 @@ from checks import fill, leaves, ops
 
 from minigan import functional as F
 from minigan.engine import conv2d, conv_transpose2d, grad, tensor
+from minigan.engine.checks import pair
 
 torch = pytest.importorskip("torch")
 tF = torch.nn.functional
@@ -158,7 +159,7 @@ def test_conv2d(image, kernel, stride, padding, channels):
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding"), GEOMETRY[:3])
 def test_conv_transpose2d(size, kernel, stride, padding, channels, extra):
     """`output_padding` there is an `output_size` larger than the smallest here."""
-    strides, paddings = F.pair(stride), F.pair(padding)
+    strides, paddings = pair("stride", stride), pair("padding", padding, 0)
     extras = tuple(min(extra, s - 1) for s in strides)
     output_size = tuple(
         (n - 1) * s - 2 * p + k + e

@@ -1,18 +1,17 @@
 """began.py: k moves as the paper says, collapse is told, a run goes on where it ended."""
 
-import itertools
 import re
-import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from running import complaint, module, run
+from running import module, run
 from safetensors.numpy import load_file
 
-from minigan import cli, cpu, data, models, optim, tensor
-from minigan.training import checkpoint
+from minigan import cpu, data, models, optim, tensor
+from minigan.evaluation import diversity
+from minigan.training import CheckpointError, Record, Watch, checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
 LAMBDA, GAMMA = 0.2, 0.8
@@ -46,12 +45,6 @@ def known():
     return data.drawn_digits(3000, 0)
 
 
-def equal(a, b):
-    """Whether two runs left the same arrays, bit for bit."""
-    a, b = load_file(a / CHECKPOINT), load_file(b / CHECKPOINT)
-    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
-
-
 def rows(out):
     return load_file(out / CHECKPOINT)["record/rows"]
 
@@ -65,7 +58,7 @@ def columns(out):
 
 def test_quick_trains_without_collapse_and_a_slow_k_does_not(tmp_path):
     """And of the two, the one that collapses has the lower M."""
-    out, _ = run("began.py", "--quick", "--out", tmp_path / "healthy")
+    out, _ = run("began", "--quick", "--out", tmp_path / "healthy")
     assert "G has collapsed" not in out
     k, share = (float(re.search(name + r" ([\d.]+)", out)[1]) for name in ("k", "diversity"))
     assert 0.1 < k < 1 and 60 < share < 120
@@ -75,7 +68,7 @@ def test_quick_trains_without_collapse_and_a_slow_k_does_not(tmp_path):
         assert picture.size == (1200, 520)
 
     argv = ["--quick", *COLLAPSING, "--out", tmp_path / "collapsed"]
-    out, err = run("began.py", *argv)
+    out, err = run("began", *argv)
     assert "G has collapsed" in err and "G has collapsed" in out
     collapsed = columns(tmp_path / "collapsed")
     assert collapsed["m"][-50:].mean() < healthy["m"][-50:].mean()
@@ -85,39 +78,11 @@ def test_k_and_m_are_the_papers(whole):
     """Equation 13 of Berthelot et al. 2017 and the measure below it, from the recorded energies."""
     told, k = columns(whole), 0.0
     assert len(told["k"]) == 40 and told["k"].max() > 0.01
+    assert load_file(whole / CHECKPOINT)["objective/k"] == told["k"][-1]
     for real, fake, now, m in zip(*(told[c] for c in ("real", "fake", "k", "m")), strict=True):
         balance = GAMMA * real - fake
         k = min(max(k + LAMBDA * balance, 0.0), 1.0)
         np.testing.assert_allclose([now, m], [k, real + abs(balance)], rtol=1e-5, atol=1e-6)
-
-
-def test_one_seed_gives_one_run(train, whole, tmp_path):
-    for seed in (0, 1):
-        train(*STEPS, "--seed", seed, "--out", tmp_path / str(seed))
-    assert equal(tmp_path / "0", whole) and not equal(tmp_path / "1", whole)
-
-
-def test_an_interrupted_run_goes_on_bit_for_bit(
-    example, train, whole, tmp_path, monkeypatch, capsys
-):
-    advance, steps = cli.Progress.advance, itertools.count(1)
-
-    def pressed(progress):
-        advance(progress)
-        if next(steps) == 17:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cli.Progress, "advance", pressed)
-        assert train(*STEPS, "--out", tmp_path) == 130
-    assert "go on with --resume" in capsys.readouterr().out
-    told = columns(tmp_path)
-    assert len(told["k"]) == 17
-    assert load_file(tmp_path / CHECKPOINT)["objective/k"] == told["k"][-1]
-    assert train("--resume", "--out", tmp_path) == 0
-    assert equal(tmp_path, whole)
-    assert train("--resume", tmp_path) == 0
-    assert "40 steps were done already" in capsys.readouterr().out
 
 
 def test_ebgan_trains_and_is_drawn_beside(train, whole, tmp_path, capsys):
@@ -144,13 +109,6 @@ def test_every_option_of_the_networks_reaches_them(train, whole, tmp_path):
         assert (weights(*argv)["D/encode.1.weight"] != usual["D/encode.1.weight"]).any(), argv
 
 
-def test_a_run_that_loses_its_weights_says_so(example, train, tmp_path, capsys):
-    with np.errstate(all="ignore"):  # as cli.run has it
-        assert train(*SMALL, "--lr", 1e30, "--steps", 100, "--out", tmp_path) == 1
-    assert "NaN or infinity: the weights are lost" in capsys.readouterr().err
-    assert not (tmp_path / "began.png").exists()
-
-
 def test_the_checkpoint_tells_how_to_draw_samples(whole):
     recipe = checkpoint.peek(whole / CHECKPOINT)["generator"]
     assert (recipe["network"], recipe["noise"], recipe["low"]) == ("began", "uniform", -1.0)
@@ -162,47 +120,17 @@ def test_the_checkpoint_tells_how_to_draw_samples(whole):
     assert images.shape == (3, 28, 28, 1) and abs(images).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["--gamma", "1.5"], "gamma is 1.5"),
-        (["--rate", "0"], "expected a number > 0"),
-        (["--margin", "-1"], "expected a number > 0"),
-        (["--loss", "wgan"], "invalid choice"),
-        (["--power", "3"], "invalid choice"),
-        (["--batch", "1"], "expected an integer >= 2"),
-        (["--beside", "no/such/run"], "no such checkpoint"),
-        (["--resume", "no/such/run"], "no such checkpoint"),
-        (["--data", "no/such/folder"], "no such folder"),
-    ],
-)
-def test_a_users_mistake_is_one_line_and_status_2(train, argv, said, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        cli.run(lambda: train(*SMALL, "--out", tmp_path / "out", *argv))
-    assert ended.value.code == 2
-    assert said in complaint(capsys.readouterr().err)
-    assert not list(tmp_path.iterdir())
-
-
-def test_other_data_and_other_checkpoints_are_refused(example, train, whole, known, tmp_path):
-    args = example.parse(["--resume", str(whole)])
-    other = example.Run(args, cpu, known, args.steps)
-    with pytest.raises(checkpoint.CheckpointError, match="2,000 images; --data names drawn digits"):
-        other.checkpoint.resume()
+def test_other_data_and_other_checkpoints_are_refused(train, whole, known, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "drawn_digits", lambda count, seed: known)
+        with pytest.raises(CheckpointError, match="2,000 images; --data names drawn digits"):
+            train("--resume", whole)
     checkpoint.save(tmp_path / CHECKPOINT, {}, options={"loss": "hinge"})
-    with pytest.raises(checkpoint.CheckpointError, match=r"no checkpoint of began\.py"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint of began\.py"):
         train(*SMALL, "--beside", tmp_path, "--out", tmp_path)
 
 
 # --- The collapse that M does not see ------------------------------------------------------------
-
-
-def test_spread_is_the_distance_of_pairs(example):
-    """√ of half the mean squared distance over all ordered pairs, each with itself included."""
-    images = data.to_unit(data.drawn_digits(12, 0).images)
-    pairs = [((a - b) ** 2).sum() for a in images for b in images]
-    expected = np.sqrt(np.mean(pairs) / 2)
-    np.testing.assert_allclose(example.spread(tensor(images)).numpy(), expected, rtol=1e-5)
 
 
 def test_a_collapsed_batch_is_told_from_real_images(example, known):
@@ -211,8 +139,8 @@ def test_a_collapsed_batch_is_told_from_real_images(example, known):
 
     def verdict(samples):
         shares = example.counted(samples, known)
-        share = example.diversity(samples, known)
-        return example.verdict(now | {"diversity": share}, shares, known.classes)
+        share = diversity(tensor(samples), tensor(data.to_unit(known.images[: len(samples)])))
+        return example.verdict(now | {"diversity": share.item()}, shares, known.classes)
 
     real = data.to_unit(others.images)
     assert verdict(real).startswith("No collapse")
@@ -236,13 +164,15 @@ def test_digits_are_counted_by_their_neighbours(example, known):
 
 
 def test_a_collapse_and_a_recovery_are_said_once_each(example):
-    said, record = [], cli.Record(*example.COLUMNS["began"])
-    watch = example.Watch(SimpleNamespace(show=lambda text: None, say=said.append), record)
-    for step, diversity in enumerate([0.9] * 300 + [0.1] * 300 + [0.9] * 300, 1):
-        record.add(0.1, 0.05, diversity, 0.5, 0.1)
+    said, record = [], Record(*example.COLUMNS["began"])
+    words = {"show": example.in_numbers, "troubles": {example.told: example.over}}
+    watch, progress = Watch(record, early=201, **words), SimpleNamespace(say=said.append)
+    progress.show = lambda text: None
+    for step, share in enumerate([0.9] * 300 + [0.1] * 300 + [0.9] * 300, 1):
+        record.add(0.1, 0.05, share, 0.5, 0.1)
         if step % 50 == 0:
-            assert watch.look(step)
+            assert watch.look(step, None, progress)
     assert [line.partition(":")[0] for line in said] == ["step 400", "step 700"]
     assert "has collapsed" in said[0] and "k is 0" not in said[0] and "again" in said[1]
     record.add(float("nan"), 0.05, 0.9, 0.5, 0.1)
-    assert not watch.look(901) and "NaN" in said[-1]
+    assert not watch.look(901, None, progress) and "NaN" in said[-1]

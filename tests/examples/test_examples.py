@@ -1,330 +1,460 @@
-"""The examples as a user runs them: they train, they repeat, they stop and go on, they complain."""
+"""What is asked of every example: it runs, repeats, goes on, complains, and heeds its options.
 
+They run in this process, so small that a run takes milliseconds, on a terminal that knows ASCII
+alone; and once all of them in a process of their own, as their users run them. Nothing is drawn
+but there and on the fake device: a figure's file holds the number of its lines, an image's its
+shape, a film's the number of its frames. The table of the runs: example_runs.py.
+"""
+
+import functools
+import json
+import operator
 import os
 import re
-import signal
 import subprocess
-import time
+import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from checks import gpu_is_there
+from example_runs import MISTAKES, RUNS, differs, having, refused, steps
 from PIL import Image
-from running import command, complaint, module, run
+from running import EXAMPLES, complaint, ctrl_c_after, ended, equal, module
 from safetensors.numpy import load_file
 
-from minigan.models import mlp
+from minigan import data, optim, plots, training
+from minigan.training import checkpoint, options
 
-without_gpu = pytest.mark.skipif(gpu_is_there(), reason="this machine has a GPU")
-CHECKPOINT = "checkpoint.safetensors"
+
+class Seen(NamedTuple):
+    """What a run said and left."""
+
+    status: int
+    out: str  # without times and the folder's name
+    err: str
+    files: dict[str, str]  # by name
+    rows: list[np.ndarray]  # of each record
+    saves: list[int]  # the steps at which there was a checkpoint
+    optimizers: list[optim.Optimizer]
+    folder: Path
+
+    @property
+    def left(self):
+        return self.status, self.out, self.files, self.saves, [r.tobytes() for r in self.rows]
+
+
+# --- How it is seen ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """A folder of forty small pictures, which loads at once."""
-    folder = tmp_path_factory.mktemp("images")
+def paths(tmp_path_factory):
+    """What the table's words in capitals mean."""
+    folder = tmp_path_factory.mktemp("paths")
     random = np.random.default_rng(0)
-    for i in range(40):
-        pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def small(images):
-    """Options of a DCGAN that takes milliseconds a step."""
-    networks = ["--size", 8, "--width", 4, "--latent", 3]
-    return ["--data", images, *networks, "--batch", 8, "--samples", 4, "--every", 3]
-
-
-# --- gaussian_1d ---------------------------------------------------------------------------------
-
-
-def test_gaussian_learns_its_distribution(tmp_path):
-    out, _ = run("gaussian_1d.py", "--steps", 1200, "--frames", 3, "--out", tmp_path)
-    numbers = out.splitlines()[-1].replace(",", " ").split()
-    mean, std = float(numbers[1]), float(numbers[numbers.index("std") + 1])
-    assert abs(mean - 4) < 0.2 and abs(std - 1.25) < 0.2
-    with (
-        Image.open(tmp_path / "result.png") as picture,
-        Image.open(tmp_path / "training.gif") as gif,
-    ):
-        assert picture.size == (1000, 580) and gif.n_frames >= 2
-
-
-def test_gaussian_learns_as_well_with_more_steps_of_d(tmp_path, monkeypatch, capsys):
-    """The README's bar, 3% of σ = 1.25; with G's schedule, D stands still after a third of them."""
-    example = module("gaussian_1d")
-    argv = ["--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path]
-    assert example.main(list(map(str, argv))) == 0
-    mean, std = map(float, re.search(r"mean (\S+) .*std (\S+)", capsys.readouterr().out).groups())
-    assert abs(mean - 4) < 0.0375 and abs(std - 1.25) < 0.0375
-
-
-def test_gaussian_repeats_with_its_seed_and_says_why_raw_fails(tmp_path):
-    argv = ["--steps", 60, "--frames", 0, "--out", tmp_path, "--raw"]
-    first, again, other = (
-        run("gaussian_1d.py", *argv, "--seed", seed)[0].split("(4")[0] for seed in (1, 1, 2)
-    )
-    assert first.split("steps in")[0] == again.split("steps in")[0]
-    assert first.split("steps in")[0] != other.split("steps in")[0]
-    assert not (tmp_path / "training.gif").exists()
-
-
-def test_gaussian_moves_every_parameter_of_both_networks(tmp_path, monkeypatch):
-    example = module("gaussian_1d")
-    made = []
-
-    def remember(*args, **kwargs):
-        network = mlp(*args, **kwargs)
-        made.append((network, {k: p.numpy().copy() for k, p in network.named_parameters().items()}))
-        return network
-
-    monkeypatch.setattr(example, "mlp", remember)
-    assert example.main(["--steps", "3", "--frames", "0", "--out", str(tmp_path)]) == 0
-    assert [network.name for network, _ in made] == ["G", "D"]
-    for network, before in made:
-        for key, p in network.named_parameters().items():
-            assert (p.numpy() != before[key]).any(), f"{network.name}.{key} did not move"
-
-
-def test_gaussian_raw_fails_and_says_why(tmp_path):
-    argv = ["--steps", 1500, "--frames", 0, "--out", tmp_path]
-    assert "--raw trains on the numbers as they are" in run("gaussian_1d.py", *argv, "--raw")[0]
-    centred = run("gaussian_1d.py", *argv, "--raw", "--mean", 0, "--std", 1)[0]
-    assert "--raw trains" not in centred  # nothing to explain where nothing failed
-
-
-@pytest.mark.parametrize("argv", [["--mean", "1e30"], ["--std", "1e-30"], ["--std", "1e30"]])
-def test_gaussian_refuses_what_float32_cannot_resolve(argv, tmp_path):
-    _, err = run("gaussian_1d.py", *argv, "--out", tmp_path, status=2)
-    assert "float32" in complaint(err)
-
-
-def test_gaussian_that_loses_its_weights_says_so(tmp_path):
-    out, err = run("gaussian_1d.py", "--lr", "1e30", "--steps", 300, "--out", tmp_path, status=1)
-    assert "NaN or infinity: the weights are lost" in out and "Traceback" not in err
-
-
-# --- dcgan_mnist ---------------------------------------------------------------------------------
-
-
-def parameters(path):
-    """All that a checkpoint holds of the two networks' weights."""
+    for name in ("IMAGES", "OTHER"):
+        (folder / name).mkdir()
+        for i in range(40):
+            pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
+    digits = random.integers(0, 255, (100, 28, 28), dtype=np.uint8)
+    np.savez(folder / "SAMPLES.npz", images=digits)
     return {
-        key: value
-        for key, value in load_file(path).items()
-        if key.startswith(("G/", "D/")) and "running" not in key
+        "IMAGES": folder / "IMAGES",
+        "OTHER": folder / "OTHER",
+        "SAMPLES": folder / "SAMPLES.npz",
     }
 
 
-def test_dcgan_on_drawn_digits_moves_every_parameter_of_both_networks(tmp_path):
-    argv = ["--data", "digits", "--width", 4, "--batch", 16, "--samples", 9, "--every", 2]
-    weights = []
-    for steps in (1, 4):
-        run("dcgan_mnist.py", *argv, "--steps", steps, "--out", tmp_path / str(steps))
-        weights.append(parameters(tmp_path / str(steps) / CHECKPOINT))
-    before, after = weights
-    assert {key[0] for key in before} == {"G", "D"} and len(before) > 10
-    still = [key for key in before if not (before[key] != after[key]).any()]
-    assert not still, f"did not move: {still}"
-    written = sorted(path.name for path in (tmp_path / "4").iterdir())
-    assert written == [
-        CHECKPOINT,
-        "losses.png",
-        "samples_000002.png",
-        "samples_000004.png",
-        "training.gif",
-    ]
-    with Image.open(tmp_path / "4" / "samples_000004.png") as picture:
-        assert picture.size == (176, 176)
-
-
-@pytest.mark.parametrize(
-    "loss", ["minimax", "non-saturating", "least-squares", "hinge", "wasserstein"]
-)
-def test_dcgan_trains_with_every_loss(loss, small, tmp_path):
-    run("dcgan_mnist.py", *small, "--loss", loss, "--steps", 4, "--out", tmp_path)
-    assert all(np.isfinite(value).all() for value in load_file(tmp_path / CHECKPOINT).values())
-
-
-def test_a_run_that_loses_its_weights_says_so_and_stops(small, tmp_path):
-    argv = [*small, "--lr-g", 1e30, "--lr-d", 1e30, "--steps", 1000, "--out", tmp_path]
-    out, err = run("dcgan_mnist.py", *argv, status=1)
-    assert "NaN or infinity: the weights are lost" in err and "Traceback" not in err
-    assert "1,000 steps" not in out
-    if (tmp_path / CHECKPOINT).exists():
-        assert all(np.isfinite(v).all() for v in parameters(tmp_path / CHECKPOINT).values())
-
-
-def test_dcgan_falls_back_to_drawn_digits_and_says_so(tmp_path):
-    nowhere = {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    nowhere |= {"HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path), "MINIGAN_DATA": ""}
-    argv = ["--steps", 1, "--width", 2, "--batch", 4, "--samples", 1, "--out", tmp_path / "run"]
-    out, _ = run("dcgan_mnist.py", *argv, **nowhere)
-    assert out.startswith("MNIST could not be reached") and "drawn digits" in out
-    _, err = run("dcgan_mnist.py", *argv, "--data", "mnist", status=2, **nowhere)
-    assert "MNIST" in complaint(err)
-
-
-def equal(a, b):
-    """Whether two checkpoints hold the same arrays, bit for bit."""
-    a, b = load_file(a), load_file(b)
-    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+@pytest.fixture(scope="module")
+def smaller():
+    """Everything small that has no option."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw = functools.cache(lambda n, seed, draw=data.drawn_digits: draw(min(n, 600), seed))
+        patch.setattr(data, "drawn_digits", draw)
+        for name, row in RUNS.items():
+            for path, value in row.smaller.items():
+                owner, _, last = path.rpartition(".")
+                place = operator.attrgetter(owner)(module(name)) if owner else module(name)
+                patch.setattr(place, last, value)
+        yield
 
 
 @pytest.fixture(scope="module")
-def whole(small, tmp_path_factory):
-    """The checkpoint of a run of 30 steps that nothing disturbed."""
-    out = tmp_path_factory.mktemp("whole")
-    run("dcgan_mnist.py", *small, "--steps", 30, "--out", out)
-    return out / CHECKPOINT
+def undrawn(smaller):
+    """Nothing is drawn, but for what an example draws itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        pixels = np.zeros((4, 4, 3), np.uint8)
+        patch.setattr(plots, "frame", lambda figure: pixels)
+        patch.setattr(plots, "DensityFigure", lambda **_: NoFigure())
+        patch.setattr(plots, "save_figure", lambda figure, path: written(path, lines(figure)))
+        patch.setattr(plots, "save_image", lambda path, x, **_: written(path, x.shape))
+        gif = lambda path, frames, *_: written(path, len(frames))
+        for files in (plots, plots.files):
+            patch.setattr(files, "save_gif", gif)
+        yield
 
 
-def test_one_seed_gives_one_run(small, whole, tmp_path):
-    run("dcgan_mnist.py", *small, "--steps", 30, "--out", tmp_path / "same")
-    assert equal(tmp_path / "same" / CHECKPOINT, whole)
-    run("dcgan_mnist.py", *small, "--steps", 30, "--seed", 1, "--out", tmp_path / "other")
-    assert not equal(tmp_path / "other" / CHECKPOINT, whole)
+class NoFigure:
+    def update(self, view):
+        return np.zeros((4, 4, 3), np.uint8)
 
 
-def test_a_run_in_two_parts_is_the_run_in_one(small, whole, tmp_path):
-    run("dcgan_mnist.py", *small, "--steps", 12, "--out", tmp_path)
-    assert not equal(tmp_path / CHECKPOINT, whole)
-    run("dcgan_mnist.py", "--resume", "--steps", 30, "--out", tmp_path)
-    assert equal(tmp_path / CHECKPOINT, whole)
+def lines(figure) -> int:
+    return sum(len(axes.lines) for axes in figure.axes)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_a_run_killed_at_random_moments_is_the_run_that_was_not(small, whole, tmp_path):
-    """Killing loses the steps since the last checkpoint, which the next run makes again."""
-    random, path = np.random.default_rng(), tmp_path / CHECKPOINT
-    for _ in range(5):
-        argv = ["--resume"] if path.exists() else small
-        child = start("dcgan_mnist.py", *argv, "--steps", 30, "--out", tmp_path)
-        wait_for_another(path, child)
-        time.sleep(random.uniform(0, 0.03))
-        child.kill()
-        child.communicate()
-        assert path.exists()
-        if child.returncode == 0:  # it was done before the blow
-            break
-    else:
-        run("dcgan_mnist.py", "--resume", "--steps", 30, "--out", tmp_path)
-    assert equal(path, whole)
+def written(path, what):
+    path.write_text(str(what))
+    return path
 
 
-def start(script, *argv):
-    return subprocess.Popen(
-        command(script, *argv),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+@pytest.fixture(scope="module")
+def command(paths):
+    """A function from an example, a folder and words to the options of a small run."""
+
+    def line(example, folder, *words):
+        argv = ["--out", str(folder), *RUNS[example].small.split(), *map(str, words)]
+        if "--epochs" in argv:  # which do not go with --steps
+            at = argv.index("--steps")
+            del argv[at : at + 2]
+        for word, path in paths.items():
+            argv = [re.sub(rf"^{word}\b", str(path), arg) for arg in argv]
+        return argv
+
+    return line
+
+
+@pytest.fixture(scope="module")
+def observe(undrawn, command, tmp_path_factory):
+    """Runs an example with the words of some options; a function to a Seen."""
+
+    def run(example, *words):
+        folder = tmp_path_factory.mktemp(example)
+        return observed(example, command(example, folder, *words))
+
+    return run
+
+
+def observed(example, argv) -> Seen:
+    records, optimizers, steps = [], [], []
+    with pytest.MonkeyPatch.context() as patch:
+        remember(patch, training.Record, records)
+        remember(patch, optim.Optimizer, optimizers)
+        save = checkpoint.save
+        patch.setattr(
+            checkpoint, "save", lambda *a, **k: steps.append(k.get("step")) or save(*a, **k)
+        )
+        status, out, err = ended(example, *argv, encoding="ascii")
+    folder = Path(argv[len(argv) - argv[::-1].index("--out")])
+    return Seen(
+        status=status,
+        out=re.sub(r"[\d.]+ s\b", "", out.replace(str(folder), "")),
+        err=err,
+        files=contents(folder),
+        rows=[record.rows() for record in records],
+        saves=steps,
+        optimizers=optimizers,
+        folder=folder,
     )
 
 
-def wait_for_another(path, child):
-    """Waits until a child has written the file anew, or has ended."""
+def remember(patch, kind, made):
+    """Appends each object of the class to the list `made`."""
+    init = kind.__init__
 
-    def written():
-        return path.stat().st_mtime_ns if path.exists() else None
+    def remembering(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        made.append(self)
 
-    before, deadline = written(), time.monotonic() + 60
-    while written() == before and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.001)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals to a child")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
-def test_ctrl_c_and_a_lost_terminal_save_and_exit_cleanly(name, small, tmp_path):
-    number = getattr(signal, name)
-    child = start("dcgan_mnist.py", *small, "--steps", 100_000, "--out", tmp_path)
-    wait_for_another(tmp_path / CHECKPOINT, child)
-    child.send_signal(number)
-    out, err = child.communicate(timeout=60)
-    assert child.returncode == 128 + number
-    assert "Traceback" not in err and "go on with --resume" in out
-    steps = len(load_file(tmp_path / CHECKPOINT)["record/rows"])
-    assert f"{steps:,} steps" in out
-    run("dcgan_mnist.py", "--resume", "--steps", steps + 2, "--out", tmp_path)
-    assert len(load_file(tmp_path / CHECKPOINT)["record/rows"]) == steps + 2
+    patch.setattr(kind, "__init__", remembering)
 
 
-def test_information_theory_prints_the_lectures_numbers(tmp_path):
-    """The die by hand: log₂ 6 = 2.585, (2·2 + 4·3) / 6 = 2.667; W₁ of disjoint boxes grows."""
-    out, _ = run("information_theory.py", "--out", tmp_path)
-    assert "H(p) = 2.585, H(p, q) = 2.667, KL(p || q) = 0.082 bits" in out
-    assert "JS = 0.693, 0.693 (ln 2 = 0.693), W1 = 2.000, 4.000" in out
-    with Image.open(tmp_path / "information_theory.png") as picture:
-        assert picture.size == (1300, 420)
+def contents(folder) -> dict[str, str]:
+    if not folder.exists():
+        return {}
+    return {path.name: content(path) for path in sorted(folder.iterdir())}
 
 
-def test_oscillation_is_as_theory_says(tmp_path, monkeypatch):
-    """By theory: simultaneous steps of the bilinear game grow by √(1 + α²) each; others by name."""
-    out, _ = run("oscillation.py", "--out", tmp_path)
-    assert "\nas theory says" in out and out.count("spirals out (theory") == 2
-    with Image.open(tmp_path / "oscillation.png") as picture:
-        assert picture.size == (1100, 600)
-
-    example = module("oscillation")
-    simultaneous = example.path(example.bilinear, example.WAYS[0])
-    growth = np.hypot(*simultaneous[1:].T) / np.hypot(*simultaneous[:-1].T)
-    np.testing.assert_allclose(growth, np.sqrt(1 + example.RATE**2), rtol=1e-5)
-    wrong = example.WAYS[0]._replace(expected="converges")
-    monkeypatch.setattr(example, "WAYS", [wrong])
-    assert example.main(["--out", str(tmp_path)]) == 1, "a result against theory is a failure"
+def content(path) -> str:
+    """The numbers in a file, without what the run was told and how long it took."""
+    if path.is_dir():
+        return ""
+    if path.suffix == ".safetensors":
+        return str({key: value.tobytes() for key, value in load_file(path).items()})
+    if path.suffix == ".json":
+        return json.dumps(numbers(json.loads(path.read_text(encoding="utf-8"))))
+    return path.read_text(encoding="utf-8")
 
 
-def test_a_discriminator_trained_alone_finds_the_optimal_one(tmp_path):
-    out, _ = run("optimal_discriminator.py", "--steps", 1000, "--batch", 512, "--out", tmp_path)
-    off, value, exact = map(float, re.findall(r"(?:\*\||from D|2 JS) (-?[\d.]+)", out))
-    assert off < 0.02 and abs(value - exact) < 0.01
-    assert (tmp_path / "D.png").exists()
+def numbers(value):
+    if not isinstance(value, dict):
+        return value
+    told = ("settings", "options", "seconds")
+    return {key: numbers(part) for key, part in value.items() if key not in told}
 
 
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["--data", "no/such/folder"], "no such folder"),
-        (["--device", "tpu"], "unknown device 'tpu'"),
-        pytest.param(["--device", "cuda"], "device 'cuda'", marks=without_gpu),
-        (["--precision", "tf32"], "only --device cuda"),
-        (["--steps", "0"], "expected an integer >= 1"),
-        (["--loss", "perceptual"], "invalid choice"),
-        (["--resume", "no/such/file"], "no such checkpoint"),
-        (["--batch", "41"], "batch size 41"),
-        (["--size", "9"], "image size 9"),
-    ],
-)
-def test_a_users_mistake_is_one_line_and_status_2(argv, said, small, tmp_path):
-    _, err = run("dcgan_mnist.py", *small, "--out", tmp_path, *argv, status=2)
-    assert said in complaint(err)
+@pytest.fixture(scope="module")
+def usual(observe):
+    return functools.cache(observe)
+
+
+# --- It runs and repeats -------------------------------------------------------------------------
+
+
+def test_every_example_is_in_the_table():
+    """An example that is in no row fails here."""
+    assert RUNS.keys() == EXAMPLES.keys()
+
+
+def test_an_example_in_no_row_is_noticed(monkeypatch):
+    monkeypatch.setitem(EXAMPLES, "brand_new", Path("brand_new.py"))
+    with pytest.raises(AssertionError, match="brand_new"):
+        test_every_example_is_in_the_table()
+
+
+each_run = pytest.mark.parametrize(("example", "way"), having())
+
+
+def words(example, way):
+    return RUNS[example].ways.get(way, "").split()
+
+
+@each_run
+def test_it_runs_and_repeats(example, way, usual, observe):
+    first = usual(example, *words(example, way))
+    assert first.status in (0, 1), first.err  # 1: so few steps come to nothing
+    assert observe(example, *words(example, way)).left == first.left
+    if not way:
+        assert sorted(first.files) == RUNS[example].writes.split()
+
+
+SCRIPTS = """
+import contextlib, io, json, pathlib, runpy, sys
+from minigan import data
+data.DRAWN = {split: (600, seed) for split, (_, seed) in data.DRAWN.items()}
+for path, argv in json.load(sys.stdin).items():
+    sys.argv = [path, *argv]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            runpy.run_path(path, run_name="__main__")
+            status = "it did not say how it ended"
+        except SystemExit as end:
+            status = end.code or 0
+    print(json.dumps([pathlib.Path(path).stem, status, out.getvalue(), err.getvalue()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def scripts(command, tmp_path_factory):
+    """What came of each example as a script, one after the other in one new process."""
+    folder = tmp_path_factory.mktemp("scripts")
+    argv = {str(path): command(name, folder / name) for name, path in EXAMPLES.items()}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPTS],
+        input=json.dumps(argv),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    results = map(json.loads, done.stdout.splitlines())
+    return {name: (*said, folder / name) for name, *said in results}
+
+
+@pytest.mark.parametrize("example", RUNS)
+def test_it_runs_as_a_script_and_draws(example, scripts, usual):
+    """In a process that has just started; with the same numbers as in this one."""
+    status, _, err, folder = scripts[example]
+    assert status in (0, 1) and "Traceback" not in err, err
+    assert sorted(path.name for path in folder.iterdir()) == RUNS[example].writes.split()
+    for path in folder.glob("*.png"):
+        with Image.open(path) as picture:
+            assert min(picture.size) > 8 and picture.getextrema() != ((0, 0),) * 3
+    if RUNS[example].resumes:
+        here = load_file(usual(example).folder / checkpoint.NAME)
+        there = load_file(folder / checkpoint.NAME)
+        assert here.keys() == there.keys()
+        drawn = [key for key in here if key.startswith("film/")]
+        assert all(here[k].tobytes() == there[k].tobytes() for k in here.keys() - drawn)
+
+
+# --- It stops and goes on ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("example", "way"), having(lambda row: row.resumes))
+def test_an_interrupted_run_goes_on_bit_for_bit(example, way, observe, command, tmp_path):
+    argv = [*words(example, way), "--steps", "10"]
+    whole = observe(example, *argv)
+    with ctrl_c_after(7):
+        parts = observed(example, command(example, tmp_path, *argv))
+    assert parts.status == 130 and "go on with --resume" in parts.out, parts.err
+    assert checkpoint.peek(tmp_path / checkpoint.NAME)["step"] == 7 == len(parts.rows[0])
+    assert not equal(whole.folder, tmp_path)
+
+    rest = observed(example, ["--resume", "--out", str(tmp_path)])
+    assert rest.status == whole.status and rest.saves[-1] == 10
+    assert equal(whole.folder, tmp_path)
+    pictures = [name for name in whole.files if not name.startswith("samples_")]
+    assert all(rest.files[name] == whole.files[name] for name in pictures)
+
+    again = observed(example, ["--resume", "--out", str(tmp_path)])
+    assert again.status == whole.status and again.files == rest.files
+    assert "10 steps were done already: ask for more with --steps" in again.out
+
+
+@pytest.mark.parametrize(("example", "way"), having(lambda row: row.lengthens))
+def test_a_run_that_goes_on_for_longer_is_the_longer_run(example, way, observe, command):
+    whole, short = (observe(example, *words(example, way), "--steps", n) for n in (9, 4))
+    assert not equal(short.folder, whole.folder)
+    observed(example, ["--resume", "--steps", "9", "--out", str(short.folder)])
+    assert equal(short.folder, whole.folder)
+
+
+@pytest.mark.parametrize("example", [e for e, row in RUNS.items() if row.resumes])
+def test_resume_goes_on_where_the_run_ended(example, observe):
+    first = observe(example)
+    for last, where in ((4, []), (6, [str(first.folder / checkpoint.NAME)])):
+        argv = ["--resume", *where, "--steps", str(last), "--out", str(first.folder)]
+        seen = observed(example, argv)
+        steps(last, seen, first)
+        check_rates(seen)
+
+
+@pytest.mark.parametrize("example", [e for e, row in RUNS.items() if row.loses])
+def test_a_run_that_loses_its_weights_says_so_and_stops(example, observe):
+    row = RUNS[example]
+    seen = observe(example, *row.loses.split())
+    assert seen.status == 1
+    assert "NaN or infinity: the weights are lost" in seen.out + seen.err
+    assert "Traceback" not in seen.err
+    length = int(row.loses.split("--steps ")[1].split()[0])
+    assert f"{length:,} steps" not in seen.out
+    assert not row.not_then or row.not_then not in seen.files
+    for path in seen.folder.glob("*.safetensors"):
+        values = [v for k, v in load_file(path).items() if not k.startswith("record/")]
+        assert all(np.isfinite(v).all() for v in values if v.dtype.kind == "f")
+
+
+# --- It runs on a device -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("example", "way"), having(lambda row: "--device" in row.options))
+def test_it_runs_on_a_device(cuda, smaller, example, way, command, tmp_path):
+    """All of an example's code, with captured steps; what it says after so few means nothing."""
+    argv = [*words(example, way), "--steps", "6", "--device", "cuda"]
+    done = ended(example, *command(example, tmp_path, *argv))
+    assert done.status in (0, 1), done.err
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".png"}
+    if (tmp_path / checkpoint.NAME).exists():
+        done = ended(example, "--resume", "--steps", 9, "--out", tmp_path)
+        assert done.status in (0, 1), done.err
+        assert checkpoint.peek(tmp_path / checkpoint.NAME)["step"] == 9
+
+
+# --- It complains --------------------------------------------------------------------------------
+
+WRONG = [
+    *((name, *mistake) for name, row in RUNS.items() for mistake in row.mistakes),
+    *(
+        (name, f"{option} {value}", said)
+        for name, row in RUNS.items()
+        for option, (value, said) in MISTAKES.items()
+        if option in row.options or (option == "--resume" and row.resumes)
+    ),
+]
+
+
+@pytest.mark.parametrize(("example", "mistake", "said"), WRONG)
+def test_a_users_mistake_is_one_line_and_status_2(
+    example, mistake, said, undrawn, command, tmp_path
+):
+    done = ended(example, *command(example, tmp_path / "out", *mistake.split()))
+    assert done.status == 2, done.out
+    line = complaint(done.err)
+    assert any(words in line for words in said.split("|")), line
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_another_shape_is_refused(small, whole, tmp_path):
-    damaged = tmp_path / CHECKPOINT
-    damaged.write_bytes(whole.read_bytes()[:-100])
-    _, err = run("dcgan_mnist.py", "--resume", damaged, status=2)
-    assert str(damaged) in complaint(err)
-    _, err = run("dcgan_mnist.py", "--resume", whole, "--width", 8, status=2)
-    assert "--width 4" in complaint(err)
-
-
-def test_resuming_on_other_data_is_refused(whole, tmp_path):
-    _, err = run("dcgan_mnist.py", "--resume", whole, "--data", "digits", "--steps", 40, status=2)
-    assert "40 images; --data names drawn digits" in complaint(err)
-
-
-def test_resuming_a_finished_run_says_so(whole, tmp_path):
-    out, _ = run("dcgan_mnist.py", "--resume", whole, "--steps", 30, "--out", tmp_path)
-    assert "30 steps were done already: ask for more with --steps" in out
-    assert (tmp_path / "losses.png").exists()
-
-
-def test_an_output_folder_that_cannot_be_made_is_one_line(small, tmp_path):
+@pytest.mark.parametrize("example", RUNS)
+def test_an_output_folder_that_cannot_be_made_is_one_line(example, undrawn, command, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    argv = [*small, "--steps", 1, "--out", tmp_path / "file" / "run"]
-    _, err = run("dcgan_mnist.py", *argv, status=2)
-    assert "error: " in complaint(err)
+    done = ended(example, *command(example, tmp_path / "file" / "run"))
+    assert done.status == 2 and "file" in complaint(done.err)
+
+
+# --- Its options ---------------------------------------------------------------------------------
+
+ROWS = [
+    pytest.param(example, option, row, id=f"{example} {option}")
+    for example, run in RUNS.items()
+    for option, row in run.options.items()
+]
+
+
+@pytest.mark.parametrize(("example", "option", "row"), ROWS)
+def test_an_option_does_what_it_says(example, option, row, observe, usual, paths):
+    before = usual(example, *row.on.split())
+    paths["BEGAN"] = before.folder
+    found = [before]
+    for value in row.values.split() or [""]:
+        given = [*row.on.split(), *[option] * option.startswith("--"), *[value] * bool(value)]
+        if option == "--out":
+            given = ["--out", str(before.folder / "new" / value)]
+        seen = observe(example, *given)
+        row.seen(value, seen, before)
+        if row.seen is differs:
+            assert all(seen.left != other.left for other in found), "as with another value"
+        found.append(seen)
+        check_rates(seen)
+
+
+def check_rates(seen):
+    """A rate that falls to 0 does so with an optimiser's last step, not before and not later."""
+    for optimizer in seen.optimizers:
+        rate, t = optimizer.schedule, optimizer.t
+        if t and rate(1000) == 0:
+            assert rate(t) > 0 == rate(t + 1), f"rate {rate(t)} at the last step, {t}"
+
+
+@pytest.fixture
+def actions(undrawn, monkeypatch):
+    """A function from an example's name to the options of its parser."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(parser, argv):
+        raise Stop(parser)
+
+    def of(example):
+        with monkeypatch.context() as patch, pytest.raises(Stop) as stopped:
+            patch.setattr(options, "parse", stop)
+            module(example).main([])
+        found = stopped.value.args[0]._actions
+        return {(action.option_strings or [action.dest])[-1]: action for action in found}
+
+    return of
+
+
+@pytest.mark.parametrize("example", RUNS)
+def test_every_option_has_a_row(example, actions):
+    names = actions(example).keys() - {"--help"}
+    assert names == RUNS[example].options.keys() | {"--resume"} & names
+    assert RUNS[example].resumes == ("--resume" in names)
+
+
+# These take time instead of memory.
+LONG = {"--steps", "--epochs", "--k", "--critic-steps", "--unroll", "--head-start", "--seeds"}
+
+
+@pytest.mark.parametrize("example", RUNS)
+def test_a_size_that_no_memory_holds_is_one_line(example, actions, observe):
+    """Sizes beyond any address space, which the allocator, or NumPy before it, refuses at once."""
+    for option, action in actions(example).items():
+        if type(action.default) is int and not action.choices and option not in LONG:
+            for size in (10**17, 10**30):
+                seen = observe(example, option, str(size))
+                if seen.status:  # as a limit, such as --count, it may have any size
+                    refused("")(size, seen, None)

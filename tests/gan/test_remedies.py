@@ -97,11 +97,84 @@ def test_a_history_keeps_no_graph_and_does_not_change_what_it_is_given():
     np.testing.assert_array_equal(fake.numpy(), numbered(100).numpy())
 
 
-@pytest.mark.parametrize("shape", [(7, 2), (8, 3), (10, 2), (64, 2), (0, 2)])
+@pytest.mark.parametrize("shape", [(8, 3), (33, 2), (64, 2), (0, 2)])
 def test_a_batch_that_does_not_fit_a_history_is_refused(shape):
     history = remedies.History(numbered(0, 16), rng=cpu.generator(0))
-    with pytest.raises(ShapeError, match="n even and n/2 dividing"):
+    with pytest.raises(ShapeError, match="n at least 1 and n/2 at most the size"):
         history.mix(tensor(np.zeros(shape, "float32")))
+
+
+@pytest.mark.parametrize(
+    ("n", "size"), [(1, 5), (3, 16), (7, 4), (7, 10), (4, 5), (10, 16), (1, 1)]
+)
+def test_a_history_of_any_size_mixes_batches_of_any_size(n, size):
+    """By counting: each place is as likely, each past sample too, and half of a batch is new."""
+    history, turns = remedies.History(numbered(0, size), rng=cpu.generator(0)), 2000
+    drawn, replaced, new = np.zeros(size), np.zeros(size), 0
+    for _ in range(turns):
+        history.samples[...] = numbered(0, size).numpy()
+        mixed = history.mix(numbered(50, n)).numpy()
+        assert mixed.shape == (n, 2) and mixed.dtype == np.float32
+        np.testing.assert_array_equal(mixed[:, 1], -mixed[:, 0])
+        assert mixed[: n // 2, 0].tolist() == [50 + k for k in range(n // 2)]
+        past = mixed[mixed[:, 0] < 50, 0].astype(int)
+        assert (mixed[(n + 1) // 2 :, 0] < 50).all()
+        np.add.at(drawn, past, 1)
+        new += n - len(past)
+        kept = history.samples[:, 0] >= 50
+        assert sorted(history.samples[kept, 0]) == [50 + k for k in range(n // 2, n)]
+        replaced += kept
+    assert replaced.sum() == turns * ((n + 1) // 2)
+    assert abs(new / turns - n / 2) <= (0.05 if n % 2 else 0)  # the standard error is 0.011
+    for counts in (drawn, replaced):
+        expected = counts.sum() / size
+        assert np.abs(counts - expected).max() <= 5 * expected**0.5 * (size > 1)
+
+
+def test_the_middle_of_an_odd_batch_is_one_sample_with_its_condition():
+    history = remedies.History(
+        (tensor(np.zeros((4, 1, 1))), tensor(np.zeros(4, int))), rng=cpu.generator(0)
+    )
+    seen = set()
+    for k in range(1, 30):
+        x, y = history.mix((tensor(np.full((1, 1, 1), float(k))), tensor(np.array([k]))))
+        assert x.numpy().ravel().tolist() == y.numpy().tolist()
+        seen.add(int(y.numpy()[0]) == k)
+    assert seen == {True, False}
+
+
+def test_an_even_history_draws_what_it_always_drew():
+    """Places and choices by the stream's own integers, as in a plain loop."""
+    history, stream = remedies.History(numbered(0, 16), rng=cpu.generator(7)), cpu.generator(7)
+    expected = numbered(0, 16).numpy().copy()
+    for turn in range(1, 6):
+        fake = numbered(100 * turn).numpy()
+        chosen, offsets = stream.integers(0, 16, 4), stream.integers(0, 4, 4)
+        mixed = np.concatenate([fake[:4], expected[chosen]])
+        for k, offset in enumerate(offsets):
+            expected[4 * k + offset] = fake[4 + k]
+        np.testing.assert_array_equal(history.mix(tensor(fake)).numpy(), mixed)
+        np.testing.assert_array_equal(history.samples, expected)
+
+
+@pytest.mark.parametrize(("n", "size"), [(5, 8), (1, 3), (4, 6)])
+def test_a_history_of_any_size_is_captured(cuda, n, size):
+    def start():
+        return Tensor(cuda.xp.zeros((size, 2), "float32"))
+
+    z = Tensor(cuda.xp.ones((n, 2), "float32"))
+    histories = [remedies.History(start(), rng=cuda.generator(0)) for _ in range(2)]
+    count = [Tensor(cuda.xp.zeros((n, 2), "float32")) for _ in range(2)]
+
+    def step(history, count):
+        count.data[...] += z.data
+        return history.mix(count)
+
+    captured = cuda.capture(lambda: step(histories[1], count[1]))
+    for _ in range(9):
+        eager, replayed = step(histories[0], count[0]), captured()
+        np.testing.assert_array_equal(replayed.numpy(), eager.numpy())
+    np.testing.assert_array_equal(*(cuda.to_numpy(h.samples) for h in histories))
 
 
 # --- Instance noise ------------------------------------------------------------------------------

@@ -6,11 +6,15 @@ updates.
 
 import numpy as np
 import pytest
-from checks import check_gradients, close
+from checks import check_gradients
 
 from minigan import Tensor, cpu, losses, models, nn, optim
 from minigan.engine import grad, tensor
 from minigan.gan import Unrolling, discriminator_step, generator_step, penalties
+
+
+def close(ours, theirs, atol=2e-5):
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * (1 + np.abs(theirs).max()))
 
 
 class Linear1D:
@@ -113,6 +117,26 @@ def test_the_unrolled_weights_are_where_the_optimiser_then_goes(name):
         discriminator_step(game.D, game.optimizer, game.objective, game.real, game.fake)
     for mine, p in zip(ahead, game.D.parameters(), strict=True):
         np.testing.assert_allclose(mine.numpy(), p.numpy(), rtol=1e-6, atol=1e-7)
+
+
+def test_a_matching_discriminator_is_unrolled_as_it_steps():
+    game = Game(OPTIMIZERS["adam"])
+    wrong = tensor(game.real.numpy()[::-1] + 0.5)
+    ahead = game.unrolling(3).weights(game.real, game.fake, wrong=wrong)
+    other = game.unrolling(3).weights(game.real, game.fake)
+    fake = tensor(game.fake.numpy(), requires_grad=True)
+    report = game.unrolling(3).generator_step(optim.SGD(game.G, 0.1), game.real, game.G(game.z))
+    said = game.unrolling(3).generator_step(
+        *(optim.SGD(game.G, 0.1), game.real, game.G(game.z)), wrong=wrong
+    )
+    assert report.loss.item() != said.loss.item()
+    for _ in range(3):
+        discriminator_step(game.D, game.optimizer, game.objective, game.real, fake, wrong=wrong)
+    for mine, p in zip(ahead, game.D.parameters(), strict=True):
+        np.testing.assert_allclose(mine.numpy(), p.numpy(), rtol=1e-6, atol=1e-7)
+    assert any(
+        np.abs(a.numpy() - b.numpy()).max() > 1e-3 for a, b in zip(ahead, other, strict=True)
+    )
 
 
 @pytest.mark.parametrize("penalised", [False, True])
@@ -256,7 +280,7 @@ def test_unrolling_stays_finite_where_a_gradient_is_0():
 
 def test_what_cannot_be_unrolled_is_refused():
     D, objective = nn.Linear(2, 1, rng=cpu.generator(0)), losses.NonSaturating()
-    with pytest.raises(ValueError, match="0 steps, expected at least 1"):
+    with pytest.raises(ValueError, match="steps is 0, expected at least 1"):
         Unrolling(D, optim.SGD(D, 0.1), objective, steps=0)
     with pytest.raises(ValueError, match="other parameters than D's"):
         other = nn.Linear(2, 1, rng=cpu.generator(0))

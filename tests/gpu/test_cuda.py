@@ -12,14 +12,14 @@ import threading
 import fake_cupy
 import numpy as np
 import pytest
-from checks import OPERATIONS, gpu_is_there, operands
+from checks import OPERATIONS, first_word, gpu_is_there, operands
 from conftest import DEVICES
-from running import module
+from layers import LAYERS
+from tables import DENSITIES, PENALTIES
 
 from minigan import (
     Tensor,
     cpu,
-    data,
     discriminator_step,
     generator_step,
     losses,
@@ -30,8 +30,7 @@ from minigan import (
 from minigan import functional as F
 from minigan.backend import CaptureError, DeviceError, Window, backend_of, get_backend
 from minigan.backend.cuda import check
-from minigan.cli import Record
-from minigan.data import Batches, Gaussian, GaussianMixture1D, Grid, Ring, Spiral
+from minigan.data import Batches
 from minigan.engine import ShapeError, grad, no_grad, tensor
 from minigan.engine.functional import (
     clip,
@@ -43,8 +42,8 @@ from minigan.engine.functional import (
     softmax,
     sqrt,
 )
-from minigan.gan import penalties
-from minigan.training import checkpoint
+from minigan.gan import AuxiliaryClassifier, WithFeatures, penalties
+from minigan.training import Record, checkpoint
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 
@@ -104,71 +103,51 @@ def test_a_scale_of_any_shape_is_the_same_on_both_devices(cuda, axes, channels):
         close(a, b, "float64")
 
 
-LAYERS = {
-    "linear": (lambda rng: nn.Linear(3, 2, rng=rng), (4, 3)),
-    "conv": (lambda rng: nn.Conv2d(2, 3, 4, stride=2, padding=1, rng=rng), (2, 6, 6, 2)),
-    "transposed": (
-        lambda rng: nn.ConvTranspose2d(3, 2, 4, stride=2, padding=1, rng=rng),
-        (2, 3, 3, 3),
-    ),
-    "batch norm": (lambda rng: nn.BatchNorm(3, rng=rng), (4, 2, 2, 3)),
-    "layer norm": (lambda rng: nn.LayerNorm(3, rng=rng), (4, 2, 2, 3)),
-    "instance norm": (lambda rng: nn.InstanceNorm(3, rng=rng), (4, 3, 2, 3)),
-    "spectral norm": (lambda rng: nn.SpectralNorm(nn.Linear(3, 2, rng=rng), rng=rng), (4, 3)),
-}
-
-
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [n for n in LAYERS if n != "Dropout"])  # draws by device
 def test_a_layer_is_the_same_on_both_devices(cuda, name, mode):
-    make, shape = LAYERS[name]
-    here, there = make(cpu.generator(0)), make(cuda.generator(0))
+    layer = LAYERS[name]
+    here, there = layer.make(cpu.generator(0)), layer.make(cuda.generator(0))
     there.load_state(here.state())
-    x = cpu.generator(1).normal(shape)
-    results = []
-    for layer, device in ((here, cpu), (there, cuda)):
-        layer.train(mode == "train")
-        parameters = layer.parameters()
-        inputs = tensor(x, device=device, requires_grad=True)
-        y = layer(inputs)
-        gradients = grad((y * y * y).sum(), [inputs, *parameters], unused="zeros")
-        buffers = [getattr(module, key) for module, key in layer.named_buffers().values()]
-        results.append([t.numpy() for t in (y, *gradients)] + [*map(device.to_numpy, buffers)])
+    x, results = layer.input(1, "float32"), []
+    for net, device in ((here, cpu), (there, cuda)):
+        net.train(mode == "train")
+        if layer.labels:
+            inputs, leaf = tensor(x, device=device), []
+        else:
+            inputs = tensor(x, device=device, requires_grad=True)
+            leaf = [inputs]
+        leaf += net.parameters()
+        y = net(inputs)
+        gradients = grad((y * y * y).sum(), leaf, unused="zeros", create_graph=True)
+        plain = grad((y * y * y).sum(), leaf, unused="zeros")
+        total = sum(((g * g).sum() for g in gradients), start=(y * y).sum())
+        second = grad(total, leaf, unused="zeros")
+        buffers = [getattr(module, key) for module, key in net.named_buffers().values()]
+        results.append([t.numpy() for t in (y, *gradients, *plain, *second)])
+        results[-1] += map(device.to_numpy, buffers)
     for a, b in zip(*results, strict=True):
         close(b, a)
 
 
-NO_IMAGES = {
-    **LAYERS,
-    "maxout": (lambda rng: nn.Maxout(3, 2, 2, rng=rng), (0, 3)),
-    "dropout": (lambda rng: nn.Dropout(0.5, rng=rng), (0, 3)),
-    "flatten": (lambda rng: nn.Flatten(), (0, 2, 2, 3)),
-    "reshape": (lambda rng: nn.Reshape(2, -1), (0, 3, 2)),
-    "upsample": (lambda rng: nn.Upsample(2), (0, 2, 2, 3)),
-    "elu": (lambda rng: nn.ELU(), (0, 3)),
-    "softplus": (lambda rng: nn.Softplus(), (0, 3)),
-    "sequence": (
-        lambda rng: nn.Sequential(nn.Linear(3, 4, rng=rng), nn.ReLU(), nn.LeakyReLU(), nn.Tanh()),
-        (0, 3),
-    ),
-    "minibatch std": (lambda rng: nn.MinibatchStd(), (0, 2, 2, 3)),
-    "minibatch std of groups": (lambda rng: nn.MinibatchStd(2), (0, 3)),
-    "pack": (lambda rng: nn.Pack(2), (0, 2, 2, 3)),
-}
+def none_fits(name):
+    """Whether a layer takes a batch of no samples; those that compare them are further below."""
+    return first_word(name) not in ("MinibatchDiscrimination", "Embedding")
 
 
-@pytest.mark.parametrize("name", NO_IMAGES)
+@pytest.mark.parametrize("name", [*filter(none_fits, LAYERS)])
 def test_no_images_go_through_a_layer(cuda, name):
-    """The result has the shape of two images', but for their number; the gradients are zeros."""
-    make, shape = NO_IMAGES[name]
+    """The result has the shape of twelve images', but for their number; the gradients are zeros."""
+    make, shape, *_ = LAYERS[name]
     for device in (cpu, cuda):
         layer = make(device.generator(0))
-        layer.train(name != "batch norm")
-        two, none = (
-            tensor(np.ones((n, *shape[1:]), "f"), device=device, requires_grad=True) for n in (2, 0)
+        layer.train(first_word(name) != "BatchNorm")
+        some, none = (
+            tensor(np.ones((n, *shape[1:]), "f"), device=device, requires_grad=True)
+            for n in (12, 0)
         )
         y = layer(none)
-        assert y.shape == (0, *layer(two).shape[1:])
+        assert y.shape == (0, *layer(some).shape[1:])
         inputs = [none, *layer.parameters()]
         for create_graph in (True, False):
             gradients = grad((y * y).sum(), inputs, create_graph=create_graph, unused="zeros")
@@ -298,8 +277,9 @@ def test_a_gradient_of_what_was_not_taken_is_zero_though_infinite(cuda):
                 assert g.numpy()[0] == 0
 
 
-def test_an_embedding_is_the_same_on_both_devices(cuda):
-    labels, results = np.array([2, 0, 2, 1]), []
+@pytest.mark.parametrize("labels", [np.array([2, 0, 2, 1]), np.array([[2, 0, 2], [1, 1, 1]])])
+def test_an_embedding_is_the_same_on_both_devices(cuda, labels):
+    results = []
     for device in (cpu, cuda):
         layer = nn.Embedding(3, 4, rng=device.generator(0))
         layer.weight.data[...] = device.asarray(np.arange(12, dtype="f").reshape(3, 4))
@@ -307,6 +287,29 @@ def test_an_embedding_is_the_same_on_both_devices(cuda):
         results.append([y.numpy(), grad((y * y).sum(), [layer.weight])[0].numpy()])
     for a, b in zip(*results, strict=True):
         close(b, a)
+
+
+def test_a_condition_in_a_captured_step_is_the_eager_one(cuda):
+    """Labels that are drawn in the step, one-hot and embedded, over the positions of images."""
+
+    def made(capture):
+        rng, labels = cuda.generator(0), cuda.generator(1)
+        embedding, x = nn.Embedding(3, 2, rng=rng), Tensor(rng.normal((4, 2, 2, 1)))
+
+        def step():
+            y = labels.integers(0, 3, (4,))
+            shown = F.concatenate([F.one_hot(y, 3), embedding(y)], 1)
+            images = F.concatenate([x, F.tile_over(shown, x)], -1)
+            return images, grad((images * images).sum(), [embedding.weight])[0]
+
+        return cuda.capture(step) if capture else step
+
+    eager, captured, seen = made(False), made(True), set()
+    for _ in range(6):
+        for a, b in zip(eager(), captured(), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+            seen.add(a.numpy().tobytes())
+    assert len(seen) > 6
 
 
 @pytest.mark.parametrize(
@@ -340,7 +343,7 @@ LINEAR = (np.zeros((7, 5)), np.zeros(5))
 
 
 @pytest.mark.parametrize("name", losses.OBJECTIVES)
-@pytest.mark.parametrize("penalty", ["none", "gradient", "one-sided", "dragan", "r1", "r2"])
+@pytest.mark.parametrize("penalty", ["none", *PENALTIES])
 def test_an_objective_is_the_same_on_both_devices(cuda, name, penalty):
     """Both losses and D's gradients, through second derivatives where there is a penalty."""
     objective, mix = losses.OBJECTIVES[name](), cpu.generator(3).uniform((6, 1))
@@ -352,30 +355,25 @@ def test_an_objective_is_the_same_on_both_devices(cuda, name, penalty):
             p.data[...] = device.asarray(cpu.generator([9, i]).normal(p.shape))
         real, fake = (tensor(cpu.generator(i).normal((6, 3)), device=device) for i in (1, 2))
         total = objective.discriminator(D(real), D(fake)) + objective.generator(D(fake), D(real))
-        made = {
-            "none": lambda *inputs: 0.0,
-            "gradient": penalties.gradient_penalty(Fixed(device.asarray(mix))),
-            "one-sided": penalties.gradient_penalty(Fixed(device.asarray(mix)), one_sided=True),
-            "dragan": penalties.dragan_penalty(Fixed(device.asarray(noise))),
-            "r1": penalties.r1_penalty(),
-            "r2": penalties.r2_penalty(),
-        }
-        total = total + made[penalty](D, real, fake)
+        if penalty != "none":
+            fixed = Fixed(device.asarray(mix), device.asarray(noise))
+            total = total + PENALTIES[penalty](fixed)(D, real, fake)
         results.append([t.numpy() for t in (total, *grad(total, D.parameters(), unused="zeros"))])
     for a, b in zip(*results, strict=True):
         close(b, a)
 
 
 class Fixed:
-    """In place of a generator: the same points between real and fake on both devices."""
+    """In place of a generator: the same numbers on both devices, once."""
 
-    def __init__(self, points):
-        self.points = points
+    def __init__(self, uniform, normal):
+        self.numbers = uniform, normal
 
     def uniform(self, shape, dtype):
-        return self.points.reshape(shape)
+        return self.numbers[0].reshape(shape)
 
-    normal = uniform
+    def normal(self, shape, dtype):
+        return self.numbers[1].reshape(shape)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +527,7 @@ def test_training_is_the_same_on_both_devices(cuda):
 
 
 def test_a_captured_step_is_the_eager_step(cuda):
-    steps = 200
+    steps = 60
     eager, captured = Game(cuda), Game(cuda, capture=True)
     for _ in range(steps):
         eager.step()
@@ -654,17 +652,57 @@ class Classifying(nn.Module):
         return self.source(features), self.classes(features)
 
 
+class Featured(Joined):
+    """D(x, y) with the features that it judges by."""
+
+    def forward(self, x, y):
+        features = F.tanh(self.net[:-1](F.concatenate([x, self.embedding(y)], 1)))
+        return self.net[-1](features), features
+
+
+class Packed(Joined):
+    """D of two samples and their labels: packed when they are joined, and packed each by itself."""
+
+    def __init__(self, rng):
+        super().__init__([12, 6, 1], rng)
+        self.pack, self.flatten = nn.Pack(2), nn.Flatten()
+
+    def forward(self, x, y):
+        joined = self.pack(F.concatenate([x, self.embedding(y)], 1))
+        return self.net(F.concatenate([joined, self.flatten(self.embedding(self.pack(y)))], 1))
+
+
+class Informed(WithFeatures):
+    """A game in which features of D are matched by G, and kept apart by D."""
+
+    relative = True
+
+    def discriminator(self, real, fake):
+        return super().discriminator(real, fake) + losses.pulling_away(fake[1])
+
+    def generator(self, fake, real=None):
+        return super().generator(fake, real) + losses.feature_matching(real[1], fake[1])
+
+
 GAMES = {name: lambda name=name: losses.OBJECTIVES[name]() for name in losses.OBJECTIVES}
-GAMES["classes"] = lambda: losses.AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
+GAMES["packed"] = losses.NonSaturating
+GAMES["features"] = lambda: Informed(losses.Hinge())
+MATCH = set(GAMES)  # those whose D can be shown real samples with foreign labels
+GAMES["classes"] = lambda: AuxiliaryClassifier(losses.RelativisticAverage(), weight=0.5)
 
 
 class Conditional:
     """D(x, y) against G(z, y): labels beside the images from the batches to the penalties."""
 
-    def __init__(self, device, game, terms, capture=False):
-        rng, noise = device.generator(0), [device.generator(k) for k in (1, 2)]
+    def __init__(self, device, game, terms, capture=False, matching=False):
+        rng, self.matching = device.generator(0), matching
         self.G, self.objective = Joined([2, 6, 3], rng), GAMES[game]()
-        self.D = Classifying(rng) if game == "classes" else Joined([3, 6, 1], rng)
+        others = {
+            "classes": Classifying,
+            "packed": Packed,
+            "features": lambda rng: Featured([3, 6, 1], rng),
+        }
+        self.D = others.get(game, lambda rng: Joined([3, 6, 1], rng))(rng)
         host = cpu.generator(0)
         for p in [*self.G.parameters(), *self.D.parameters()]:
             p.data = device.asarray(host.normal(p.shape))
@@ -672,20 +710,19 @@ class Conditional:
         images = np.random.default_rng(0).integers(0, 256, (24, 1, 1, 3)).astype(np.uint8)
         self.batches = Batches((images, np.arange(24) % 3), 4, 0, device)
         self.z = Tensor(device.asarray(cpu.generator(1).normal((4, 2))))
-        known = {
-            "r1": penalties.r1_penalty(weight=0.1),
-            "r2": penalties.r2_penalty(weight=0.1),
-            "gradient": penalties.gradient_penalty(noise[0], weight=0.1),
-            "dragan": penalties.dragan_penalty(noise[1], weight=0.1),
-        }
-        self.terms = [known[name] for name in terms.split()]
+        self.terms = [
+            PENALTIES[name](device.generator(k), weight=0.1) for k, name in enumerate(terms, 1)
+        ]
         self.step = device.capture(self._step) if capture else self._step
 
     def _step(self):
         images, labels = map(Tensor, self.batches.next())
         real, fake = (images.reshape(4, 3), labels), (self.G(self.z, labels), labels)
+        wrong = (real[0], Tensor((labels.data + 1) % 3)) if self.matching else None
         discriminator_step(
-            *(self.D, self.optimizers[1], self.objective, real, fake), penalty=self.penalty
+            *(self.D, self.optimizers[1], self.objective, real, fake),
+            wrong=wrong,
+            penalty=self.penalty,
         )
         return generator_step(self.D, self.optimizers[0], self.objective, fake, real=real).fake
 
@@ -696,15 +733,25 @@ class Conditional:
         return [p.numpy().copy() for p in [*self.G.parameters(), *self.D.parameters()]]
 
 
-@pytest.mark.parametrize("game", GAMES)
-def test_a_conditional_game_is_the_same_everywhere(cuda, game):
+@pytest.mark.parametrize(
+    ("game", "matching"),
+    [
+        (game, matching)
+        for game in GAMES
+        for matching in (False, True)
+        if game in MATCH or not matching
+    ],
+)
+def test_a_conditional_game_is_the_same_everywhere(cuda, game, matching):
     """Every objective with every penalty: on both devices, and captured as eager.
 
     The penalties that draw numbers are held against themselves, as the devices' streams differ.
     """
-    here, there = (Conditional(device, game, "r1 r2") for device in (cpu, cuda))
-    every = "r1 r2 gradient dragan"
-    eager, captured = (Conditional(cuda, game, every, capture) for capture in (False, True))
+    alike = ["r1_penalty", "r2_penalty"]
+    here, there = (Conditional(device, game, alike, matching=matching) for device in (cpu, cuda))
+    eager, captured = (
+        Conditional(cuda, game, PENALTIES, capture, matching) for capture in (False, True)
+    )
     start = here.weights()
     for _ in range(5):
         scores = [run.step().item() for run in (here, there, eager, captured)]
@@ -877,54 +924,6 @@ def test_the_log_keeps_every_row_beyond_its_ring(cuda):
     assert rows.tolist() == [[i, -i] for i in range(21)] and len(log) == 0
 
 
-# --- Examples ------------------------------------------------------------------------------------
-
-
-IMAGES = ("--data", "digits", "--every", "4", "--batch", "4")
-EXAMPLES = {
-    "gaussian_1d": ["--steps", "30", "--frames", "2", "--batch", "16"],
-    "dcgan_mnist": [*IMAGES, "--steps", "8", "--samples", "4", "--width", "4", "--hidden", "8"],
-    "optimal_discriminator": ["--steps", "20", "--batch", "16"],
-    "wgan": ["--steps", "20"],
-    "wgan on images": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--hidden", "8"],
-    "wgan, clipped": [*IMAGES, "--steps", "4", "--samples", "4", "--width", "4", "--clip", "0.01"],
-    "mode_collapse": ["--steps", "8", "--frames", "2", "--width", "8", "--batch", "16"],
-    "mode_collapse, remedies": [
-        *("--steps", "8", "--frames", "2", "--width", "8", "--batch", "16", "--unroll", "2"),
-        *("--pack", "2", "--minibatch-std", "--minibatch-discrimination", "--history", "32"),
-        *("--instance-noise", "0.1", "--dragan", "0.1", "--r2", "0.1", "--dropout", "0.1"),
-    ],
-    "began": [*IMAGES, "--steps", "8", "--hidden", "8"],
-    "began, ebgan": [*IMAGES, "--steps", "8", "--hidden", "8", "--loss", "ebgan"],
-    "goodfellow_2014": [
-        *IMAGES,
-        "--steps",
-        "8",
-        "--hidden",
-        "8",
-        "--units",
-        "4",
-        "--samples",
-        "100",
-    ],
-}
-RESUMED = ("dcgan_mnist", "wgan on images", "mode_collapse", "began", "goodfellow_2014")
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(cuda, name, tmp_path, monkeypatch):
-    """All of an example's code; what it prints after so few steps means nothing."""
-    monkeypatch.setattr(data, "DRAWN", {"train": (40, 0), "test": (10, 1)})
-    example = module(re.match(r"\w+", name)[0])
-    options = [*EXAMPLES[name], "--device", "cuda", "--out", str(tmp_path)]
-    assert example.main(options) in (0, 1)
-    assert {path.suffix for path in tmp_path.iterdir()} >= {".png"}
-    if name in RESUMED:
-        assert example.main([*options, "--steps", "12", "--resume"]) in (0, 1)
-        saved = checkpoint.peek(tmp_path / "checkpoint.safetensors")
-        assert saved["step"] == 12
-
-
 # --- Data, checkpoints ---------------------------------------------------------------------------
 
 
@@ -937,16 +936,7 @@ def test_batches_are_the_same_on_both_devices(cuda):
         np.testing.assert_allclose(cuda.to_numpy(there.next()), expected, atol=1e-6)
 
 
-DENSITIES = [
-    Gaussian(4.0, 1.25),
-    GaussianMixture1D([-2.0, 1.0, 5.0], [0.5, 1.0, 0.2], [0.2, 0.5, 0.3]),
-    Ring(),
-    Grid(),
-    Spiral(),
-]
-
-
-@pytest.mark.parametrize("density", DENSITIES, ids=lambda density: type(density).__name__)
+@pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES)
 def test_a_density_is_drawn_in_captured_steps(cuda, density):
     """New samples at every call, with the moments of the CPU's."""
     rng = cuda.generator(0)

@@ -6,6 +6,7 @@ function's own values; a value is compared with a reference that the test writes
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -100,11 +101,6 @@ def pull_back(ys, vs, xs, create_graph=False):
 # --- Values and dtypes ---------------------------------------------------------------------------
 
 
-def close(ours, theirs, atol=2e-5):
-    """Asserts that two arrays agree, relatively to the largest value."""
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol * (1 + np.abs(theirs).max()))
-
-
 def check_values(f, reference, *arrays, rtol=1e-10, atol=1e-12):
     """Asserts that f of tensors is `reference` of the float64 arrays: values, shape and dtype."""
     actual = f(*map(tensor, arrays))
@@ -130,6 +126,27 @@ def check_op(f, reference, *arrays, order=2):
     check_values(f, reference, *arrays)
     check_gradients(f, *arrays, order=order)
     check_float32(f, *arrays)
+
+
+# --- Complete tables -----------------------------------------------------------------------------
+
+
+def public(module):
+    """(name, value) of all that a module or folder of the package offers, and only its own."""
+    names = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
+    found = ((name, getattr(module, name)) for name in names)
+    own = module.__name__
+    return [(n, v) for n, v in found if str(getattr(v, "__module__", "")).startswith(own)]
+
+
+def is_a(value, kind) -> bool:
+    """Whether it is a class, and a kind of another."""
+    return isinstance(value, type) and issubclass(value, kind)
+
+
+def first_word(name) -> str:
+    """What a row of a table is about: `Linear` of "Linear, no bias"."""
+    return re.match(r"\w+", name)[0]
 
 
 # --- Drawn arrays --------------------------------------------------------------------------------
@@ -264,6 +281,8 @@ OPERATIONS = {
     "concatenate": _on(lambda a, b: F.concatenate([a, b], 1), _ROWS, (4, 2)),
     "stack": _on(lambda a, b: F.stack([a, b], 1), _ROWS, _ROWS),
     "pad": _on(lambda x: F.pad(x, [(1, 0), (2, 1)], np.float64(3)), _ROWS),
+    "one_hot": _on(lambda x: x * F.one_hot((x.data[:, 0] > 0) + 1, 3).astype(x.dtype), _NONZERO),
+    "tile_over": _on(lambda x: F.tile_over(x[:, 0, 0], x) * x, _IMAGES),
     "linear": _on(F.linear, _ROWS, (3, 2), (2,)),
     "linear without bias": _on(F.linear, _ROWS, (3, 2)),
     "softmax": _on(F.softmax, _ROWS),

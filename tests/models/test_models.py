@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import pytest
 from checks import check_gradients, fill
+from tables import GENERATORS as SMALL
 
 from minigan import nn
 from minigan.backend import cpu
@@ -243,6 +244,19 @@ def test_generators_are_rebuilt_by_name():
     for make in GENERATORS.values():
         images = make(rng=rng(), latent=3)(values((2, 3)))
         assert images.shape == (2, 28, 28, 1)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_generator_learns_everywhere_and_goes_on_from_its_state(name):
+    G, again = (GENERATORS[name](rng=rng(seed), **SMALL[name]) for seed in (0, 1))
+    images = G(values((8, 3)))
+    assert images.dtype == np.float32 and abs(images.numpy()).max() <= 1
+    weighed = (images * tensor(values(images.shape, 1).numpy())).sum()
+    for p, g in zip(G.parameters(), grad(weighed, G.parameters()), strict=True):
+        assert g.dtype == np.float32 and g.numpy().any(), p.node.name
+    again.load_state(G.state())
+    z = values((2, 3), 2)
+    assert again.eval()(z).numpy().tobytes() == G.eval()(z).numpy().tobytes()
 
 
 def test_image_classifier_shapes():

@@ -6,11 +6,13 @@ parameters (order, names, state, copies, the one flat array), and what is rememb
 calls (running statistics: yes; activations: never).
 """
 
+import copy
 import functools
 import gc
 import itertools
 import math
 import os
+import pickle
 import subprocess
 import sys
 import weakref
@@ -19,9 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from checks import check_float32, check_gradients, fill, leaves
+from checks import check_float32, check_gradients, fill, first_word, leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layers import LAYERS, linear, maxout
+from tables import INITIALISERS
 
 from minigan import functional as F
 from minigan import nn, optim
@@ -39,250 +43,148 @@ def substitutable(net):
     return lambda x, *weights: net.at(weights)(x), [p.shape for p in net.parameters()]
 
 
+def pickled(net):
+    return pickle.loads(pickle.dumps(net))
+
+
 def bits(net):
     return {key: array.tobytes() for key, array in net.state().items()}
 
 
-# --- The definitions, in loops -------------------------------------------------------------------
+# --- Every layer ---------------------------------------------------------------------------------
 
 
-def linear(x, w, b=0.0):
-    y = np.empty((*x.shape[:-1], w.shape[1]))
-    for index in np.ndindex(y.shape):
-        y[index] = sum(a * c for a, c in zip(x[index[:-1]], w[:, index[-1]], strict=True))
-    return y + b
+def each_layer(*, where=lambda layer: True):
+    return pytest.mark.parametrize("name", [name for name, row in LAYERS.items() if where(row)])
 
 
-def maxout(pieces):
-    def reference(x, w, b=0.0):
-        y = linear(x, w, b)
-        units = y.shape[-1] // pieces
-        best = np.empty((*y.shape[:-1], units))
-        for *index, i in np.ndindex(best.shape):
-            best[(*index, i)] = max(y[(*index, j * units + i)] for j in range(pieces))
-        return best
-
-    return reference
+each_defined = each_layer(where=lambda layer: layer.reference)
 
 
-def conv(stride, padding):
-    def reference(x, w, b=0.0):
-        (kh, kw, _, filters), (sh, sw), (ph, pw) = w.shape, stride, padding
-        x = np.pad(x, [(0, 0), (ph, ph), (pw, pw), (0, 0)])
-        rows, columns = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
-        y = np.empty((len(x), rows, columns, filters))
-        for n, i, j, k in np.ndindex(y.shape):
-            y[n, i, j, k] = (x[n, i * sh : i * sh + kh, j * sw : j * sw + kw] * w[..., k]).sum()
-        return y + b
+def drawn(name, seed, dtype="float64"):
+    """A layer of a dtype as a function of its input and weights, and values for all of them.
 
-    return reference
-
-
-def conv_transpose(stride, padding):
-    def reference(x, w, b=0.0):
-        (kh, kw, filters, _), (sh, sw), (ph, pw) = w.shape, stride, padding
-        n, h, width, _ = x.shape
-        y = np.zeros((n, (h - 1) * sh + kh, (width - 1) * sw + kw, filters))
-        for m, i, j, u, v, k in np.ndindex(n, h, width, kh, kw, filters):
-            y[m, i * sh + u, j * sw + v, k] += (x[m, i, j] * w[u, v, k]).sum()
-        return y[:, ph : y.shape[1] - ph, pw : y.shape[2] - pw] + b
-
-    return reference
-
-
-def norm(groups):
-    """γ (x − μ) / √(σ² + ε) + β; groups(index) says which values share their statistics."""
-
-    def reference(x, scale, shift):
-        members = {}
-        for index in np.ndindex(x.shape):
-            members.setdefault(groups(index), []).append(index)
-        y = np.empty(x.shape)
-        for group in members.values():
-            values = [x[index] for index in group]
-            mean = math.fsum(values) / len(values)
-            variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
-            for index in group:
-                r = (x[index] - mean) / math.sqrt(variance + 1e-5)
-                y[index] = scale[index[-1]] * r + shift[index[-1]]
-        return y
-
-    return reference
-
-
-def elementwise(f):
-    return np.vectorize(f, otypes=[float])
-
-
-def repeat(x, fh, fw):
-    y = np.empty((len(x), x.shape[1] * fh, x.shape[2] * fw, x.shape[3]))
-    for n, i, j, c in np.ndindex(y.shape):
-        y[n, i, j, c] = x[n, i // fh, j // fw, c]
-    return y
-
-
-# name: (layer, shape of the input, reference of (x, *weights))
-LAYERS = {
-    "Linear": (lambda: nn.Linear(3, 4, rng=rng()), (5, 3), linear),
-    "Linear, no bias": (lambda: nn.Linear(3, 4, rng=rng(), bias=False), (5, 3), linear),
-    "Linear of sequences": (lambda: nn.Linear(3, 2, rng=rng()), (2, 4, 3), linear),
-    "Maxout": (lambda: nn.Maxout(3, 4, 2, rng=rng()), (5, 3), maxout(2)),
-    "Maxout of sequences, no bias": (
-        lambda: nn.Maxout(3, 2, 3, rng=rng(), bias=False),
-        (2, 4, 3),
-        maxout(3),
-    ),
-    "Conv2d": (
-        lambda: nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng()),
-        (2, 5, 4, 2),
-        conv((2, 1), (1, 0)),
-    ),
-    "Conv2d, no bias": (
-        lambda: nn.Conv2d(1, 2, 4, stride=2, padding=1, rng=rng(), bias=False),
-        (2, 6, 6, 1),
-        conv((2, 2), (1, 1)),
-    ),
-    "ConvTranspose2d": (
-        lambda: nn.ConvTranspose2d(3, 2, (3, 2), stride=(2, 1), padding=(1, 0), rng=rng()),
-        (2, 3, 4, 3),
-        conv_transpose((2, 1), (1, 0)),
-    ),
-    "ConvTranspose2d, no bias": (
-        lambda: nn.ConvTranspose2d(2, 1, 4, stride=2, padding=1, rng=rng(), bias=False),
-        (2, 3, 3, 2),
-        conv_transpose((2, 2), (1, 1)),
-    ),
-    "BatchNorm": (lambda: nn.BatchNorm(3, rng=rng()), (6, 3), norm(lambda i: i[-1])),
-    "BatchNorm of images": (
-        lambda: nn.BatchNorm(2, rng=rng()),
-        (3, 2, 3, 2),
-        norm(lambda i: i[-1]),
-    ),
-    "LayerNorm": (lambda: nn.LayerNorm(5, rng=rng()), (3, 5), norm(lambda i: i[0])),
-    "LayerNorm of images": (
-        lambda: nn.LayerNorm(2, rng=rng()),
-        (2, 2, 3, 2),
-        norm(lambda i: i[0]),
-    ),
-    "InstanceNorm": (
-        lambda: nn.InstanceNorm(2, rng=rng()),
-        (2, 3, 2, 2),
-        norm(lambda i: (i[0], i[-1])),
-    ),
-    "Flatten": (nn.Flatten, (2, 3, 2), lambda x: np.array([list(row.flat) for row in x])),
-    "Reshape": (
-        lambda: nn.Reshape(3, 1, 2),
-        (2, 6),
-        lambda x: np.array([[[row[0:2]], [row[2:4]], [row[4:6]]] for row in x]),
-    ),
-    "Upsample": (lambda: nn.Upsample(3), (2, 2, 3, 2), lambda x: repeat(x, 3, 3)),
-    "Upsample, two factors": (
-        lambda: nn.Upsample((1, 2)),
-        (1, 3, 2, 1),
-        lambda x: repeat(x, 1, 2),
-    ),
-    "ReLU": (nn.ReLU, (3, 4), elementwise(lambda v: max(v, 0.0))),
-    "LeakyReLU": (nn.LeakyReLU, (3, 4), elementwise(lambda v: v if v > 0 else 0.2 * v)),
-    "LeakyReLU(0.01)": (
-        lambda: nn.LeakyReLU(0.01),
-        (3, 4),
-        elementwise(lambda v: v if v > 0 else 0.01 * v),
-    ),
-    "ELU": (nn.ELU, (3, 4), elementwise(lambda v: v if v > 0 else math.exp(v) - 1)),
-    "ELU(0.5)": (
-        lambda: nn.ELU(0.5),
-        (3, 4),
-        elementwise(lambda v: v if v > 0 else 0.5 * (math.exp(v) - 1)),
-    ),
-    "Tanh": (nn.Tanh, (3, 4), elementwise(math.tanh)),
-    "Sigmoid": (nn.Sigmoid, (3, 4), elementwise(lambda v: 1 / (1 + math.exp(-v)))),
-    "Softplus": (nn.Softplus, (3, 4), elementwise(lambda v: math.log(1 + math.exp(v)))),
-    "Sequential": (
-        lambda: nn.Sequential(nn.Linear(3, 2, rng=rng()), nn.Tanh(), nn.Linear(2, 1, rng=rng())),
-        (4, 3),
-        lambda x, w, b, v, c: linear(np.tanh(linear(x, w, b)), v, c),
-    ),
-}
-
-
-def each_layer(*, where=lambda name: True):
-    return pytest.mark.parametrize("name", [name for name in LAYERS if where(name)])
-
-
-def drawn(name, seed):
-    """The layer as a function of its input and weights, and values for all of them."""
-    make, shape, _ = LAYERS[name]
-    net = make().astype("float64")
+    If its input is labels, as a function of the weights.
+    """
+    layer = LAYERS[name]
+    net = layer.default().astype(dtype)
     f, shapes = substitutable(net)
     weights = [fill(s, "real", seed + k) for k, s in enumerate(shapes, 1)]
-    return net, f, [fill(shape, "nonzero", seed), *weights]
+    x = layer.input(seed)
+    if layer.labels:
+        return lambda *ws: f(x, *ws), lambda *ws: layer.reference(x, *ws), weights
+    return f, layer.reference, [x, *weights]
 
 
-@each_layer()
+@each_defined
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=3)
 def test_values_are_the_definition(name, seed):
-    _, f, arrays = drawn(name, seed)
-    expected = LAYERS[name][2](*arrays)
+    f, reference, arrays = drawn(name, seed)
+    expected = reference(*arrays)
     y = f(*map(tensor, arrays))
     assert y.shape == expected.shape
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
-@each_layer()
+@each_defined
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=3)
 def test_gradients_of_both_orders(name, seed):
-    _, f, arrays = drawn(name, seed)
-    check_gradients(f, *arrays, rtol=1e-5)
+    f, _, arrays = drawn(name, seed)
+    check_gradients(f, *arrays)
 
 
 @each_layer()
 def test_float32_stays_float32(name):
-    net, f, arrays = drawn(name, 0)
-    check_float32(f, *arrays)  # the values; float64 buffers would show in them
-    net = LAYERS[name][0]()
+    layer = LAYERS[name]
+    # Buffers of float64 would show in the values, of those that take some.
+    f, _, arrays = drawn(name, 0, "float64" if layer.reference else "float32")
+    check_float32(f, *arrays)
+    net, x = layer.default(), tensor(layer.input(dtype="float32"))
     assert all(array.dtype == np.float32 for array in net.state().values())
-    net(tensor(arrays[0].astype(np.float32)))
+    net(x)
     assert all(array.dtype == np.float32 for array in net.state().values())
-    assert net.eval()(tensor(arrays[0].astype(np.float32))).dtype == np.float32
+    assert net.eval()(x).dtype == np.float32
+
+
+def called(name, seed=0):
+    """A layer, its input, and what its output depends on: the parameters, and numbers as input."""
+    layer = LAYERS[name]
+    net = layer.default()
+    x = tensor(layer.input(seed, "float32"), requires_grad=not layer.labels)
+    return net, x, [*[x] * (not layer.labels), *net.parameters()]
 
 
 @each_layer()
 def test_no_activation_is_kept(name):
-    make, shape, _ = LAYERS[name]
-    net, x = make(), tensor(fill(shape).astype(np.float32), requires_grad=True)
+    net, x, inputs = called(name)
     gc.disable()
     try:
         y = net(x)
-        (g,) = grad(y, [x], cotangent=Tensor(np.ones_like(y.data)), create_graph=True)
+        g, *_ = grad(y, inputs, cotangent=Tensor(np.ones_like(y.data)), create_graph=True)
         held = [weakref.ref(held) for held in (y, y.data, g)]
         assert all(ref() is not None for ref in held)
-        del y, g
+        del y, g, _
         assert [ref() for ref in held] == [None] * 3
     finally:
         gc.enable()
 
 
-@each_layer()
+@each_defined
 def test_two_calls_build_independent_graphs(name):
-    make, shape, _ = LAYERS[name]
-    net = make()
-    xs = [fill(shape, "nonzero", seed).astype(np.float32) for seed in (1, 2)]
+    net, a, inputs_a = called(name, 1)
+    _, b, (*own_b,) = called(name, 2)
+    inputs_b = [*own_b[: len(own_b) - len(net.parameters())], *net.parameters()]
 
-    def gradients(y, x):
-        return [g.data.tobytes() for g in grad(y.mean(), [x, *net.parameters()])]
+    def gradients(y, inputs):
+        return [g.data.tobytes() for g in grad(y.mean(), inputs)]
 
-    alone = []
-    for x in leaves(xs):
-        alone.append(gradients(net(x), x))
-    a, b = leaves(xs)
+    alone = gradients(net(a), inputs_a), gradients(net(b), inputs_b)
     together = net(a), net(b)
-    assert gradients(together[1], b) == alone[1]
-    assert gradients(together[0], a) == alone[0]
+    assert gradients(together[1], inputs_b) == alone[1]
+    assert gradients(together[0], inputs_a) == alone[0]
+
+
+@each_layer()
+@pytest.mark.parametrize("copied", [nn.Module.copy, copy.deepcopy, pickled])
+def test_a_copy_of_a_layer_goes_on_as_it_does(name, copied):
+    """Of a layer in the middle of its life: after a call, and in training as well as not."""
+    net, x, _ = called(name)
+    net(x)
+    twin = copied(net)
+    assert bits(twin) == bits(net) and repr(twin) == repr(net)
+    assert twin(x).numpy().tobytes() == net(x).numpy().tobytes()
+    assert bits(twin) == bits(net)
+    assert twin.eval()(x).numpy().tobytes() == net.eval()(x).numpy().tobytes()
+
+
+@each_layer()
+def test_a_layer_goes_on_from_its_state(name):
+    net, x, _ = called(name)
+    other = LAYERS[name].make(rng(9))
+    for _ in range(2):
+        net(x)
+    other.load_state(net.state())
+    assert bits(other) == bits(net)
+    assert other.eval()(x).numpy().tobytes() == net.eval()(x).numpy().tobytes()
+
+
+@each_layer()
+def test_a_layer_says_what_it_is(name):
+    line, *_ = repr(LAYERS[name].default()).splitlines()
+    assert line.startswith(f"{first_word(name)}(") and line.endswith(")") and "0x" not in line
 
 
 # --- Initialisers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", INITIALISERS)
+def test_initialisers_draw_float32_and_the_same_from_a_seed(name):
+    for shape in ((6, 5), (3, 2, 4, 7)):
+        first, again, other = (INITIALISERS[name](rng(s), shape, 6, 5) for s in (0, 0, 1))
+        assert first.shape == shape and first.dtype == np.float32
+        assert first.tobytes() == again.tobytes() != other.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -564,6 +466,11 @@ def test_embedding_is_a_row_per_label():
         np.testing.assert_array_equal(layer(labels.astype(dtype)).numpy(), y.numpy())
     f = substitutable(layer)[0]
     check_gradients(lambda weight: f(labels, weight) ** 2, fill((5, 3)))
+    words = np.array([[4, 0, 4], [2, 2, 2]])
+    np.testing.assert_array_equal(
+        layer(words).numpy(), [[list(w[k]) for k in row] for row in words]
+    )
+    check_gradients(lambda weight: f(words, weight) ** 2, fill((5, 3)))
     with pytest.raises(TypeError, match="Embedding: labels must be integers, got float32"):
         layer(tensor([1.0, 2.0]))
     with pytest.raises(TypeError, match="Embedding: labels must be integers, got list"):
@@ -575,6 +482,8 @@ def test_embedding_gradient_adds_up_over_repeated_labels():
     (g,) = grad(layer(np.array([2, 0, 2, 2])).sum(), [layer.weight])
     assert g.numpy().ravel().tolist() == [1, 0, 3]
     assert g.dtype == np.float32
+    (g,) = grad(layer(np.array([[2, 0, 2], [2, 2, 1]])).sum(), [layer.weight])
+    assert g.numpy().ravel().tolist() == [1, 1, 4]
 
 
 @pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.9])
@@ -1142,6 +1051,7 @@ def test_repr():
         nn.Dropout(0.3, rng=rng()),
         nn.Embedding(10, 3, rng=rng()),
         nn.Tanh(),
+        nn.AvgPool2d((3, 2), stride=1),
     )
     assert repr(net).splitlines() == [
         "Sequential()",
@@ -1156,6 +1066,7 @@ def test_repr():
         "  (5) Dropout(p=0.3)",
         "  (6) Embedding(10 -> 3)",
         "  (7) Tanh()",
+        "  (8) AvgPool2d((3, 2), (1, 1))",
     ]
 
 
@@ -1185,6 +1096,8 @@ WRONG_SHAPES = {
     "LayerNorm, no batch": (lambda: nn.LayerNorm(4, rng=rng()), (4,), ["LayerNorm(4)", "(4,)"]),
     "InstanceNorm": (lambda: nn.InstanceNorm(4, rng=rng()), (5, 4), ["InstanceNorm", "(5, 4)"]),
     "Reshape": (lambda: nn.Reshape(2, 2), (3, 5), ["reshape", "(3, 5)", "(3, 2, 2)"]),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (3, 5), ["avg_pool2d", "(3, 5)"]),
+    "MaxPool2d, too small": (lambda: nn.MaxPool2d(3), (1, 2, 5, 1), ["3x3", "2x5"]),
     "Upsample": (lambda: nn.Upsample(2), (3, 5), ["upsample", "(3, 5)"]),
     "SpectralNorm": (
         lambda: nn.SpectralNorm(nn.Linear(3, 4, rng=rng()), rng=rng()),
@@ -1202,12 +1115,12 @@ def test_wrong_shapes_are_named(name):
     assert [word for word in words if word not in str(error.value)] == []
 
 
-@each_layer(where=lambda name: LAYERS[name][0]().parameters())
+@each_layer(where=lambda layer: layer.default().parameters() and not layer.labels)
 @pytest.mark.parametrize("training", [True, False])
 def test_mixed_dtypes_are_named(name, training):
-    make, shape, _ = LAYERS[name]
+    layer = LAYERS[name]
     with pytest.raises(TypeError, match=r"^\w+: dtypes float(64|32) and float(32|64) differ"):
-        make().train(training)(tensor(fill(shape)))
+        layer.default().train(training)(tensor(layer.input()))
 
 
 # --- Layers that would silently not train --------------------------------------------------------
@@ -1264,10 +1177,12 @@ def test_a_network_wants_tensors(call, said):
         lambda: nn.Conv2d(1, 0, 3, rng=rng()),
         lambda: nn.Conv2d(1, 2, 3, stride=0, rng=rng()),
         lambda: nn.ConvTranspose2d(1, 2, 0, rng=rng()),
+        lambda: nn.AvgPool2d(0),
+        lambda: nn.MaxPool2d(2, stride=(1, 0)),
     ],
 )
 def test_impossible_sizes(make):
-    with pytest.raises(ValueError, match="expected each to be at least 1"):
+    with pytest.raises(ValueError, match="is 0, expected at least 1"):
         make()
 
 
@@ -1286,6 +1201,8 @@ SIZES = {
     "BatchNorm": lambda n: nn.BatchNorm(n, rng=rng())(ones(2, n)),
     "Embedding": lambda n: nn.Embedding(n, n, rng=rng())(np.array([0])),
     "Reshape": lambda n: nn.Reshape(n, -1)(ones(2, n, n)),
+    "AvgPool2d": lambda n: nn.AvgPool2d(n, stride=n)(ones(1, n, n, n)),
+    "MaxPool2d": lambda n: nn.MaxPool2d((n, 1), stride=(1, n))(ones(1, n, n, n)),
     "Upsample": lambda n: nn.Upsample(n)(ones(1, n, n, n)),
     "MinibatchDiscrimination": lambda n: nn.MinibatchDiscrimination(n, n, n, rng=rng())(ones(2, n)),
     "MinibatchStd": lambda n: nn.MinibatchStd(n)(ones(n, n)),

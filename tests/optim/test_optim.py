@@ -19,6 +19,7 @@ import pytest
 from checks import fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import OPTIMIZERS, SCHEDULES
 
 from minigan import losses, nn, optim
 from minigan.backend import cpu
@@ -96,6 +97,12 @@ UPDATES = {
     ),
     "AdamW": (Adam, adam, {"weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),
 }
+
+
+def test_every_optimiser_is_here():
+    assert {kind for kind, *_ in UPDATES.values()} == set(OPTIMIZERS.values())
+
+
 each_update = pytest.mark.parametrize("name", UPDATES)
 GRADIENTS = st.floats(-1e3, 1e3) | st.just(0.0) | st.floats(-1e-6, 1e-6)
 
@@ -324,7 +331,7 @@ def test_what_was_made_before_layers_were_replaced_does_not_pretend():
 
 
 @pytest.mark.parametrize("lr", [0, -1e-3, math.inf, math.nan])
-@pytest.mark.parametrize("optimiser", [SGD, RMSprop, Adam])
+@pytest.mark.parametrize("optimiser", OPTIMIZERS.values())
 def test_impossible_rates(optimiser, lr):
     with pytest.raises(ValueError, match="lr is"):
         optimiser(parameters([1.0]), lr)
@@ -463,8 +470,8 @@ def everything(parts):
     ],
     ids=["deepcopy", "pickle", "pickle, network last"],
 )
-@pytest.mark.parametrize("lr", [0.05, optim.linear_decay(0.05, 9), optim.cosine(0.05, 9)])
-@pytest.mark.parametrize("optimiser", [SGD, RMSprop, Adam])
+@pytest.mark.parametrize("lr", [0.05, *(make(0.05, 9) for make in SCHEDULES.values())])
+@pytest.mark.parametrize("optimiser", OPTIMIZERS.values())
 def test_a_copy_of_a_run_goes_on_as_the_run_does(optimiser, lr, copied):
     """Network, optimiser and average together; the copy moves nothing of the original's."""
     parts = run(optimiser, lr)
@@ -549,6 +556,15 @@ def test_cosine():
     assert rate(76) == pytest.approx(1 - math.sqrt(0.5))
     assert 0 < rate(100) < 1e-3
     assert rate(101) == rate(500) == 0.0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_a_schedule_starts_with_its_rate_and_is_a_value(schedule):
+    """Two of the same are equal, and one comes back from a file as it went."""
+    rate = schedule(0.3, 7)
+    assert rate(1) == 0.3 and rate == schedule(0.3, 7) != schedule(0.2, 7)
+    assert pickle.loads(pickle.dumps(rate)) == copy.deepcopy(rate) == rate
+    assert all(0 < rate(t) <= 0.3 for t in range(1, 8))
 
 
 @given(st.integers(1, 60), st.floats(1e-5, 10), st.floats(0, 0.95))

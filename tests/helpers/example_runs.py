@@ -1,0 +1,406 @@
+"""Every example, once: how it runs in a blink, what it leaves, and what each of its options does.
+
+An example that is in no row fails the suite (tests/examples/test_examples.py).
+"""
+
+import json
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from running import module
+
+from minigan import plots
+
+
+class Example(NamedTuple):
+    """How an example is run, and what has to come of it. Its options are given as on a shell.
+
+    IMAGES, OTHER, SAMPLES and BEGAN become paths: two folders of images, an array of digits, and
+    the folder of the usual run of began.py.
+    """
+
+    small: str  # the options of a run of milliseconds
+    writes: str  # the names of the files that it leaves
+    options: dict  # what each of its options does: {option: Row}
+    smaller: dict = MappingProxyType({})  # what has no option, made small: {name in it: value}
+    ways: dict = MappingProxyType({})  # other ways through its code: {name: options}
+    mistakes: tuple = ()  # (options, what the one line says), besides those that many have
+    loses: str = ""  # options with which the weights are lost, and
+    not_then: str = ""  # what it then doesn't write
+    resumes: bool = False  # whether there is a checkpoint to go on from, and
+    lengthens: bool = False  # whether a run that goes on for longer is the longer run
+
+
+# --- What must be seen: functions of the value, the run with it, and the run without -------------
+
+
+def differs(value, seen, usual):
+    assert seen.status == 0 and seen.left != usual.left
+
+
+def refused(words):
+    def check(value, seen, usual):
+        *_, line = seen.err.strip().splitlines()
+        assert seen.status == 2 and "error: " in line and words in line
+
+    return check
+
+
+def elsewhere(value, seen, usual):
+    assert seen.files.keys() == usual.files.keys() and seen.folder.match(value)
+
+
+def steps(value, seen, usual):
+    assert max(map(len, seen.rows)) == int(value)
+
+
+def trained(value, seen, usual):
+    """As `steps`, of a training that keeps no record."""
+    assert max(optimizer.t for optimizer in seen.optimizers) == int(value)
+
+
+def epochs(value, seen, usual):
+    """Of forty images, or of 500 digits, in batches of 8."""
+    steps(int(value) * (62 if "digits" in seen.out else 5), seen, usual)
+
+
+def quicker(value, seen, usual):
+    parse = module("evaluate_mnist").parse
+    usual, quick = parse([]), parse(["--quick"])
+    assert all(getattr(quick, key) < getattr(usual, key) for key in ("steps", "count", "centres"))
+
+
+def more_curves(value, seen, usual):
+    assert int(seen.files["began.png"]) > int(usual.files["began.png"])
+
+
+def saves(value, seen, usual):
+    assert seen.saves == sorted({*range(int(value), 4, int(value)), 4})
+
+
+def pictures(value, seen, usual):
+    saves(value, seen, usual)
+    found = [int(name[8:14]) for name in seen.files if name.startswith("samples_")]
+    assert found == seen.saves
+
+
+def images(value, seen, usual):
+    grid = plots.sample_grid(np.zeros((int(value), 8, 8, 3)))
+    assert seen.files["samples_000002.png"] == str(grid.shape)
+
+
+def frames(value, seen, usual):
+    assert seen.files["training.gif"] == str(int(value) + 1)
+
+
+def windows(value, seen, usual):
+    assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
+
+
+def scored(value, seen, usual):
+    assert json.loads(seen.files["scores.json"])["test images"]["count"] == int(value)
+
+
+def centres(value, seen, usual):
+    assert json.loads(seen.files["scores.json"])["parzen"]["k-means"]["count"] == int(value)
+
+
+def table(value, seen, usual):
+    """A row of numbers for each seed."""
+    assert len(json.loads(seen.files["table.json"])) == int(value)
+
+
+class Row(NamedTuple):
+    """Values of an option, by spaces; none if it is a flag. `on` is added to the small run."""
+
+    values: str = ""
+    seen: object = differs
+    on: str = ""
+
+
+TRAINING = {
+    "--out": Row("elsewhere deep/er", elsewhere),
+    "--device": Row("tpu cpu:1", refused("unknown device")),
+    "--precision": Row("tf32", refused("only --device cuda")),
+    "--seed": Row("1 2"),
+    "--steps": Row("1 3", steps),
+}
+DCGAN = {
+    "--batch": Row("4 16"),
+    "--width": Row("2 6"),
+    "--hidden": Row("0 6"),
+    "--latent": Row("2 6"),
+    "--lr-g": Row("1e-4 1e-2"),
+    "--lr-d": Row("1e-4 1e-2"),
+    "--data": Row("OTHER digits"),
+    "--size": Row("12 16"),
+    "--samples": Row("2 12", images),
+    "--every": Row("1 3", pictures, "--steps 4"),
+}
+MODES = {
+    "--data": Row("grid"),
+    "--latent": Row("3 12"),
+    "--width": Row("4 12"),
+    "--batch": Row("8 32"),
+    "--loss": Row("wasserstein hinge"),
+    "--lr-g": Row("1e-4 1e-2"),
+    "--lr-d": Row("1e-4 1e-2"),
+    "--critic-steps": Row("2 3"),
+    "--pack": Row("2 4"),
+}
+WITH_RATES = "--lr-g 1e30 --lr-d 1e30"
+
+RUNS = {
+    "information_theory": Example(
+        small="",
+        writes="information_theory.png",
+        options={"--out": Row("elsewhere deep/er", elsewhere)},
+    ),
+    "oscillation": Example(
+        small="",
+        smaller={"STEPS": 30},
+        writes="oscillation.png",
+        options={"--out": Row("deep/er", elsewhere)},
+    ),
+    "optimal_discriminator": Example(
+        small="--steps 2 --batch 8",
+        writes="D.png",
+        options=TRAINING | {"--batch": Row("4 16"), "--lr": Row("1e-3 1e-2")},
+    ),
+    "gaussian_1d": Example(
+        small="--steps 2 --batch 8 --frames 0",
+        writes="result.png",
+        options=TRAINING
+        | {
+            "--mean": Row("0 -3"),
+            "--std": Row("0.5 3"),
+            "--batch": Row("4 16"),
+            "--lr": Row("1e-4 1e-2"),
+            "--k": Row("2 3"),
+            "--raw": Row(),
+            "--frames": Row("1 4", frames, "--steps 64"),
+        },
+        ways={"with a film": "--frames 2"},
+        mistakes=(
+            ("--mean 1e30", "float32"),
+            ("--std 1e-30", "float32"),
+            ("--std 1e30", "float32"),
+        ),
+        loses="--lr 1e30 --steps 300",
+    ),
+    "saturation": Example(
+        small="--steps 2 --batch 8 --head-start 2",
+        writes="saturation.png",
+        options=TRAINING
+        | {
+            "--head-start": Row("0 5"),
+            "--optimizer": Row("adam"),
+            "--lr": Row("1e-3 0.1"),
+            "--batch": Row("4 16"),
+        },
+        loses="--lr 1e30 --steps 20 --head-start 0",
+    ),
+    "mode_collapse": Example(
+        small="--steps 2 --batch 16 --width 8 --frames 1",
+        smaller={"plots.modes.CELLS": 4},
+        writes="checkpoint.safetensors result.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | MODES
+        | {
+            "--frames": Row("2 4", frames, "--steps 4"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"packed": "--pack 2", "of a grid": "--loss wasserstein --data grid"},
+        mistakes=(
+            ("--pack 3", "--batch 16 can't be packed by --pack 3"),
+            ("--lr-g -1", "expected a number > 0"),
+            ("--resume", "no such checkpoint"),
+        ),
+        loses=f"{WITH_RATES} --frames 10 --steps 20",
+        not_then="result.png",
+    ),
+    "remedies_table": Example(
+        small="--only none --seeds 1 --steps 2 --batch 16 --width 8",
+        writes="table.json table.png",
+        options=TRAINING
+        | MODES
+        | {
+            "--only": Row("R1 hinge"),
+            "--seeds": Row("2 3", table),
+            "--quick": Row(on="--steps 16"),
+            "--minibatch-std": Row(),
+            "--minibatch-discrimination": Row(),
+            "--unroll": Row("1 2", on="--steps 6"),
+            "--history": Row("8 16"),
+            "--r1": Row("0.1 1"),
+            "--r2": Row("0.1 1"),
+            "--dragan": Row("0.1 1"),
+            "--gradient-penalty": Row("0.1 1"),
+            "--spectral-norm": Row(),
+            "--instance-noise": Row("0.1 1"),
+            "--label-smoothing": Row("0.1 0.3"),
+            "--dropout": Row("0.1 0.5"),
+            "--feature-matching": Row("0.1 1"),
+            "--ema": Row("0.05 0.1"),
+        },
+        ways={
+            "all at once": "--pack 2 --minibatch-std --minibatch-discrimination --history 32 "
+            "--instance-noise 0.1 --dragan 0.1 --r1 0.1 --r2 0.1 --dropout 0.1 --unroll 2 "
+            "--spectral-norm --ema 0.9 --label-smoothing 0.1",
+        },
+        mistakes=(
+            ("--pack 3", "--batch 16 can't be packed by --pack 3"),
+            ("--history 100", "--history 100: want an even --batch"),
+            ("--unroll 1 --feature-matching 1", "each replaces G's step"),
+            ("--label-smoothing 0.1 --loss hinge", "hinge loss has no labels"),
+            ("--only hinge --label-smoothing 0.1", "the hinge loss has no labels"),
+            ("--label-smoothing 1", "want less than 1"),
+            ("--dropout 1", "want a probability below 1"),
+            ("--ema 1", "decay is 1.0"),
+            ("--dropout -1", "expected a number > 0"),
+            ("--only prayer", "invalid choice"),
+        ),
+    ),
+    "wgan": Example(
+        small="--steps 2 --critic-steps 1",
+        smaller={"DEEP_STEPS": 1},
+        writes="wgan.png",
+        options=TRAINING
+        | {
+            "--quick": Row(on="--steps 3"),
+            "--critic-steps": Row("2 3"),
+            "--two-sided": Row(),
+            "--clip": Row("0.01 0.1"),
+        },
+        mistakes=(("--clip 0.01 --two-sided", "not allowed with"),),
+    ),
+    "dcgan_mnist": Example(
+        small="--data IMAGES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
+        "--samples 4 --every 2",
+        writes="checkpoint.safetensors losses.png samples_000002.png training.gif",
+        resumes=True,
+        lengthens=True,
+        options=TRAINING
+        | DCGAN
+        | {
+            "--epochs": Row("1 2", epochs),
+            "--loss": Row("hinge minimax"),
+            "--critic-steps": Row("2 3"),
+            "--clip": Row("0.01 0.1"),
+        },
+        ways={
+            "of Wasserstein": "--loss wasserstein --critic-steps 2",
+            "clipped": "--loss wasserstein --critic-steps 2 --clip 0.01",
+        },
+        mistakes=(
+            ("--loss perceptual", "invalid choice"),
+            ("--batch 41", "batch size 41"),
+            ("--size 9", "image size 9"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+    ),
+    "began": Example(
+        small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
+        smaller={"COUNTED": 40},
+        writes="began.png checkpoint.safetensors",
+        resumes=True,
+        options=TRAINING
+        | {
+            "--epochs": Row("1 2", epochs),
+            "--loss": Row("ebgan"),
+            "--gamma": Row("0.2 0.5", on="--no-batch-norm"),
+            "--rate": Row("0.001 0.5", on="--no-batch-norm"),
+            "--margin": Row("0.1 5", on="--loss ebgan"),
+            "--pull": Row("0 1", on="--loss ebgan"),
+            "--power": Row("1"),
+            "--no-batch-norm": Row(),
+            "--batch": Row("4 16"),
+            "--latent": Row("2 6"),
+            "--code": Row("2 6"),
+            "--hidden": Row("4 12"),
+            "--lr": Row("1e-4 1e-2"),
+            "--data": Row("OTHER digits"),
+            "--size": Row("12 16"),
+            "--every": Row("1 3", saves, "--steps 4"),
+            "--beside": Row("BEGAN BEGAN/checkpoint.safetensors", more_curves),
+            "--quick": Row(),
+        },
+        ways={"ebgan": "--loss ebgan"},
+        mistakes=(
+            ("--gamma 1.5", "gamma is 1.5"),
+            ("--rate 0", "expected a number > 0"),
+            ("--margin -1", "expected a number > 0"),
+            ("--loss wgan", "invalid choice"),
+            ("--power 3", "invalid choice"),
+            ("--batch 1", "expected an integer >= 2"),
+            ("--beside no/such/run", "no such checkpoint"),
+        ),
+        loses="--lr 1e30 --steps 100",
+        not_then="began.png",
+    ),
+    "goodfellow_2014": Example(
+        small="--data digits --steps 2 --batch 8 --latent 3 --hidden 8 --units 4 "
+        "--samples 100 --every 2",
+        writes="checkpoint.safetensors parzen.json samples.png",
+        resumes=True,
+        lengthens=True,
+        options=TRAINING
+        | {
+            "--epochs": Row("1 2", epochs),
+            "--batch": Row("4 16"),
+            "--latent": Row("2 6"),
+            "--hidden": Row("4 12"),
+            "--units": Row("2 6"),
+            "--lr-g": Row("0.1 1"),
+            "--lr-d": Row("0.01 0.5"),
+            "--halving": Row("1 10"),
+            "--momentum": Row("0.1 0.9"),
+            "--average": Row("3 10"),
+            "--data": Row("IMAGES", refused("no test split")),
+            "--samples": Row("150 200", windows),
+            "--every": Row("1 3", saves, "--steps 4"),
+            "--quick": Row(),
+        },
+        mistakes=(
+            ("--batch 5001", "batch size 5001"),
+            ("--momentum 1", "momentum is 1.0"),
+            ("--average 1", "expected a number > 1"),
+            ("--samples 99", "expected an integer >= 100"),
+            ("--hidden 0", "expected an integer >= 1"),
+        ),
+        loses=f"{WITH_RATES} --steps 100",
+        not_then="parzen.json",
+    ),
+    "evaluate_mnist": Example(
+        small="--data digits --steps 2 --count 100 --centres 4",
+        writes="classifier.safetensors scores.json scores.png",
+        options=TRAINING
+        | {
+            "--steps": Row("1 3", trained),
+            "samples": Row("SAMPLES"),
+            "--data": Row("IMAGES", refused("no test split")),
+            "--count": Row("150 200", scored),
+            "--centres": Row("2 8", centres),
+            "--quick": Row("", quicker),
+        },
+    ),
+}
+
+
+# --- What many have ------------------------------------------------------------------------------
+
+# An option that an example may have, a mistake with it, and what the one line says: one of these.
+MISTAKES = {
+    "--data": ("no/such/folder", "no such folder|invalid choice: 'no/such/folder'"),
+    "--device": ("tpu", "unknown device 'tpu'"),
+    "--precision": ("tf32", "only --device cuda"),
+    "--steps": ("0", "expected an integer >= 1"),
+    "--resume": ("no/such/file", "no such checkpoint"),
+}
+
+
+def having(fits=lambda row: True):
+    """(example, way) for each row that fits, the way of the small run being ""."""
+    return [(name, way) for name, row in RUNS.items() if fits(row) for way in ("", *row.ways)]
