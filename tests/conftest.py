@@ -43,6 +43,16 @@ def few_digits(monkeypatch):
     monkeypatch.setattr(data, "DRAWN", few)
 
 
+@pytest.fixture(scope="module")
+def drawn_once():
+    """The same drawn digits are drawn only once."""
+    from minigan import data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "drawn_digits", functools.cache(data.drawn_digits))
+        yield
+
+
 # --- The GPU, and what stands in for it ----------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from minigan import cpu, data, models, optim, tensor
 from minigan.evaluation import diversity
 from minigan.training import CheckpointError, Record, Watch, checkpoint
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 CHECKPOINT = "checkpoint.safetensors"
 LAMBDA, GAMMA = 0.2, 0.8
 SMALL = ["--quick", "--hidden", 16, "--latent", 4, "--code", 5, "--batch", 16, "--every", 10]

@@ -13,6 +13,7 @@ from minigan import Tensor, cpu, data, models, optim
 from minigan.nn import Module, Parameter
 from minigan.training import CheckpointError, OptionError, Sampler, checkpoint, generated
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 SCRIPT = "evaluate_mnist"
 TEST = "test images"
 

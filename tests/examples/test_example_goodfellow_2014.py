@@ -16,6 +16,7 @@ from minigan.data import drawn_digits
 from minigan.models import GENERATORS
 from minigan.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("drawn_once")
 SCRIPT = "goodfellow_2014"
 CHECKPOINT = "checkpoint.safetensors"
 TINY = ["--quick", "--hidden", 8, "--units", 4, "--latent", 3, "--samples", 100, "--every", 5]
