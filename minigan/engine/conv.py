@@ -48,16 +48,17 @@ def conv_transpose2d(y, w, bias=None, *, stride=1, padding=0, output_size=None) 
     the smallest, (h' − 1)·s − 2p + kh, unless `output_size` = (h, w) names another. ShapeError as
     above.
     """
-    op = "conv_transpose2d"
-    _check_filter(op, y, w, bias, channel_axis=3)
-    (sh, sw), (ph, pw) = pair(f"{op}: stride", stride), pair(f"{op}: padding", padding, 0)
+    _check_filter("conv_transpose2d", y, w, bias, channel_axis=3)
+    (sh, sw), (ph, pw) = pair("stride", stride), pair("padding", padding, 0)
     (rows, columns), (kh, kw) = y.shape[1:3], w.shape[:2]
     smallest = (rows - 1) * sh - 2 * ph + kh, (columns - 1) * sw - 2 * pw + kw
-    size = smallest if output_size is None else pair(f"{op}: output_size", output_size)
-    window = _window(op, size, (kh, kw), (sh, sw), (ph, pw))
+    size = smallest if output_size is None else pair("output_size", output_size)
+    window = _window("conv_transpose2d", size, (kh, kw), stride, padding)
     if window.output != y.shape[1:3]:
-        got = f"an image of {size} convolves to {window.output}, not to {y.shape[1:3]}"
-        raise ShapeError(f"{op}: {got}: output_size is {smallest} or more, by less than the stride")
+        raise ShapeError(
+            f"conv_transpose2d: an image of {size} convolves to {window.output}, not to the "
+            f"input's {y.shape[1:3]}: output_size must be at least {smallest}, by less than stride"
+        )
     return _conv_transpose(y, w, window, bias)
 
 
@@ -66,13 +67,12 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
 
     x: images (n, h, w, c); y: images (n, h', w', k). Returns (kh, kw, c, k). ShapeError as above.
     """
-    op = "conv2d_filter_grad"
-    check_alike(op, x, y)
-    check_images(op, x)
-    window = _window(op, x.shape[1:3], pair(f"{op}: kernel", kernel), stride, padding)
+    check_alike("conv2d_filter_grad", x, y)
+    check_images("conv2d_filter_grad", x)
+    window = _window("conv2d_filter_grad", x.shape[1:3], pair("kernel", kernel), stride, padding)
     expected = (len(x), *window.output)
     if y.shape[:-1] != expected:
-        what = f"{op}: y for x {x.shape} and a {window.kernel} kernel"
+        what = f"conv2d_filter_grad: y for x {x.shape} and a {window.kernel} kernel"
         raise wrong_shape(what, y, (*expected, "k"))
     return _filter_grad(x, y, window)
 
@@ -93,7 +93,7 @@ def _conv(x, w, window: Window, bias=None):
             part += bias.data
     by_x = x, lambda g: _conv_transpose(g, w, window)
     by_w = w, lambda g: _filter_grad(x, g, window)
-    return record(out, by_x, by_w, (bias, lambda g: g))
+    return record(out, by_x, by_w, *_biased(bias))
 
 
 def _conv_transpose(y, w, window: Window, bias=None):
@@ -109,7 +109,7 @@ def _conv_transpose(y, w, window: Window, bias=None):
             out[chunk] += bias.data
     by_y = y, lambda g: _conv(g, w, window)
     by_w = w, lambda g: _filter_grad(g, y, window)
-    return record(out, by_y, by_w, (bias, lambda g: g))
+    return record(out, by_y, by_w, *_biased(bias))
 
 
 def _filter_grad(x, y, window: Window):
@@ -126,6 +126,10 @@ def _filter_grad(x, y, window: Window):
     by_x = x, lambda g: _conv_transpose(y, g, window)
     by_y = y, lambda g: _conv(x, g, window)
     return record(total.reshape(*window.kernel, channels, filters), by_x, by_y)
+
+
+def _biased(bias) -> list:
+    return [] if bias is None else [(bias, lambda g: g)]
 
 
 # --- Checks --------------------------------------------------------------------------------------
