@@ -48,17 +48,16 @@ def conv_transpose2d(y, w, bias=None, *, stride=1, padding=0, output_size=None) 
     the smallest, (h' − 1)·s − 2p + kh, unless `output_size` = (h, w) names another. ShapeError as
     above.
     """
-    _check_filter("conv_transpose2d", y, w, bias, channel_axis=3)
-    (sh, sw), (ph, pw) = pair("stride", stride), pair("padding", padding, 0)
+    op = "conv_transpose2d"
+    _check_filter(op, y, w, bias, channel_axis=3)
+    (sh, sw), (ph, pw) = pair(f"{op}: stride", stride), pair(f"{op}: padding", padding, 0)
     (rows, columns), (kh, kw) = y.shape[1:3], w.shape[:2]
     smallest = (rows - 1) * sh - 2 * ph + kh, (columns - 1) * sw - 2 * pw + kw
-    size = smallest if output_size is None else pair("output_size", output_size)
-    window = _window("conv_transpose2d", size, (kh, kw), stride, padding)
+    size = smallest if output_size is None else pair(f"{op}: output_size", output_size)
+    window = _window(op, size, (kh, kw), (sh, sw), (ph, pw))
     if window.output != y.shape[1:3]:
-        raise ShapeError(
-            f"conv_transpose2d: an image of {size} convolves to {window.output}, not to the "
-            f"input's {y.shape[1:3]}: output_size must be at least {smallest}, by less than stride"
-        )
+        got = f"an image of {size} convolves to {window.output}, not to {y.shape[1:3]}"
+        raise ShapeError(f"{op}: {got}: output_size is {smallest} or more, by less than the stride")
     return _conv_transpose(y, w, window, bias)
 
 
@@ -67,12 +66,13 @@ def conv2d_filter_grad(x, y, kernel, *, stride=1, padding=0) -> Tensor:
 
     x: images (n, h, w, c); y: images (n, h', w', k). Returns (kh, kw, c, k). ShapeError as above.
     """
-    check_alike("conv2d_filter_grad", x, y)
-    check_images("conv2d_filter_grad", x)
-    window = _window("conv2d_filter_grad", x.shape[1:3], pair("kernel", kernel), stride, padding)
+    op = "conv2d_filter_grad"
+    check_alike(op, x, y)
+    check_images(op, x)
+    window = _window(op, x.shape[1:3], pair(f"{op}: kernel", kernel), stride, padding)
     expected = (len(x), *window.output)
     if y.shape[:-1] != expected:
-        what = f"conv2d_filter_grad: y for x {x.shape} and a {window.kernel} kernel"
+        what = f"{op}: y for x {x.shape} and a {window.kernel} kernel"
         raise wrong_shape(what, y, (*expected, "k"))
     return _filter_grad(x, y, window)
 
