@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
-import os
-import platform
 
 import numpy as np
 
 from minigan.backend.base import Backend, Generator, Window, check_bytes, seed_from, size_over
+from minigan.system import keep_freed_memory
 
 
 class HostGenerator(Generator):
@@ -344,22 +342,7 @@ def _in_memory_order(x, axis) -> bool:
     return (x.flags.c_contiguous and axes == last) or (x.flags.f_contiguous and axes == first)
 
 
-def _keep_freed_memory():
-    """Asks glibc to reuse large blocks that were freed instead of returning them to the system.
-
-    A training step frees and allocates the same few megabytes over and over; as shipped, glibc
-    unmaps each of them and the next step pays a page fault for every 4 KiB. Raising both
-    thresholds together removes some ten thousand faults a step. MINIGAN_MALLOC=off declines.
-    """
-    if platform.libc_ver()[0] != "glibc" or os.environ.get("MINIGAN_MALLOC") == "off":
-        return
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in malloc.h
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(mmap_threshold, 32 << 20)  # glibc accepts no more than 32 MiB
-    mallopt(trim_threshold, 1 << 30)
-
-
-_keep_freed_memory()
+keep_freed_memory()
 cpu = Host()
 
 # Reductions on the CPU return NumPy scalars, which count as 0-d arrays everywhere in minigan.

@@ -93,7 +93,7 @@ def _conv(x, w, window: Window, bias=None):
             part += bias.data
     by_x = x, lambda g: _conv_transpose(g, w, window)
     by_w = w, lambda g: _filter_grad(x, g, window)
-    return record(out, by_x, by_w, (bias, lambda g: g))
+    return record(out, by_x, by_w, *_biased(bias))
 
 
 def _conv_transpose(y, w, window: Window, bias=None):
@@ -109,7 +109,7 @@ def _conv_transpose(y, w, window: Window, bias=None):
             out[chunk] += bias.data
     by_y = y, lambda g: _conv(g, w, window)
     by_w = w, lambda g: _filter_grad(g, y, window)
-    return record(out, by_y, by_w, (bias, lambda g: g))
+    return record(out, by_y, by_w, *_biased(bias))
 
 
 def _filter_grad(x, y, window: Window):
@@ -126,6 +126,10 @@ def _filter_grad(x, y, window: Window):
     by_x = x, lambda g: _conv_transpose(y, g, window)
     by_y = y, lambda g: _conv(x, g, window)
     return record(total.reshape(*window.kernel, channels, filters), by_x, by_y)
+
+
+def _biased(bias) -> list:
+    return [] if bias is None else [(bias, lambda g: g)]
 
 
 # --- Checks --------------------------------------------------------------------------------------

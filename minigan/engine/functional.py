@@ -251,7 +251,7 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
 
     y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
     shared, *rules = _normalize_rules(x.node, scale, axes, eps, mu, variance, kept)
-    edges = zip((x, scale, shift), rules, strict=True)
+    edges = [edge for edge in zip((x, scale, shift), rules, strict=True) if edge[0] is not None]
     return record(y, *edges, shared=shared), mu, variance
 
 

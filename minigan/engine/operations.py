@@ -189,10 +189,8 @@ def reduced(op, axis, shape) -> tuple:
     The axes are a tuple, or None for all, and the shape then (), which broadcasts as well.
     ShapeError, naming the operation, if there are no such axes.
     """
-    if axis is None:
-        return None, ()
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    if not shape and all(a in (0, -1) for a in axes):
+    if axis is None or (not shape and all(a in (0, -1) for a in axes)):
         return None, ()  # one value has no axis, but NumPy reduces it over its first or last one
     axes = sorted([axis_of(op, a, shape) for a in axes])
     if len(set(axes)) < len(axes):

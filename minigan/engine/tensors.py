@@ -223,7 +223,6 @@ def tensor(values, *, device=None, dtype=None, requires_grad=False) -> Tensor:
 def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
     """The result of an operation: its array and, per input, the pair (input, VJP).
 
-    An input that the operation can do without, such as a bias, may be None.
     A VJP is called as vjp(g). If `keep` asks for the operation's own output y, it is called as
     vjp(g, y); if `shared` is a function of g, for what several VJPs need but should compute only
     once, as vjp(g, shared(g)). It may return a gradient of the broadcast shape: the engine sums
@@ -234,9 +233,9 @@ def record(data, *edges, keep=False, shared=None, view=False) -> Tensor:
         return Tensor(data)
     tracked, alive = [], False
     for parent, vjp in edges:
-        if parent is None or parent.node is None:
-            continue
         node = parent.node
+        if node is None:
+            continue
         if frozen and (node if type(node) is Leaf else node.root) in frozen:
             vjp = None
         else:

@@ -285,8 +285,9 @@ class Sequential(Module):
             setattr(self, str(i), layer)
 
     def forward(self, x):
-        for layer in self:
-            x = layer(x)
+        for layer in vars(self).values():
+            if isinstance(layer, Module):
+                x = layer(x)
         return x
 
     def __iter__(self):

@@ -7,7 +7,6 @@ The parameters of a network stand side by side in a flat array once an optimiser
 from __future__ import annotations
 
 import itertools
-import operator
 
 from minigan.backend import backend_of
 from minigan.engine import Tensor, Variable
@@ -103,8 +102,9 @@ class FlatParameters:
 
     def check(self, what, now=None):
         """RuntimeError if a parameter was converted, or is not the one that is there `now`."""
-        arrays = [p.data for p in (self.parameters if now is None else now)]
-        if len(arrays) != len(self._places) or not all(map(operator.is_, arrays, self._places)):
+        parameters = self.parameters if now is None else now
+        pairs = zip(parameters, self._places, strict=False)
+        if [p for p, place in pairs if p.data is not place] or len(parameters) != len(self._places):
             why = "parameters have been converted by .astype(), or replaced, since this was made"
             raise RuntimeError(f"{what}: {why}, so it would not touch the new ones: make it anew")
 
