@@ -69,7 +69,7 @@ def train_classifier(
 
     def step():
         images, labels = batches.next()
-        loss = losses.cross_entropy(C(shifted(Tensor(images), shifts)), labels)
+        loss = losses.softmax_cross_entropy(C(shifted(Tensor(images), shifts)), labels)
         optimizer.step(grad(loss, optimizer.parameters))
         average.update()
         log.append([loss.data])
