@@ -76,8 +76,8 @@ def save_gif(path, frames, seconds_per_frame=0.1, hold_last=2.0, max_colors=64) 
 class Film:
     """The frames of an animation that grows while a run trains, and survives being resumed.
 
-    A checkpoint part (see checkpoint.py). It keeps at most `capacity` frames: when it is full,
-    every other one goes, and from then on only every other one is taken, so that a long run
+    A checkpoint part (see training/checkpoint.py). It keeps at most `capacity` frames: when it is
+    full, every other one goes, and from then on only every other one is taken, so that a long run
     makes no longer a film than a short one.
     """
 
