@@ -198,6 +198,8 @@ def _root(covariance) -> np.ndarray:
 
 
 class PrecisionRecall(NamedTuple):
+    """What `precision_recall` finds: two shares, each in [0, 1]."""
+
     precision: float
     recall: float
 

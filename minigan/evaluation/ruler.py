@@ -107,6 +107,7 @@ class Seen(NamedTuple):
     labels: np.ndarray | None = None  # int64 (n,): their classes, or those G was asked for
 
     def first(self, count) -> Seen:
+        """The first `count` of them: distances are compared for equally many images."""
         return Seen(*(array if array is None else array[:count] for array in self))
 
     @property

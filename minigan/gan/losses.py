@@ -309,9 +309,11 @@ class BoundaryEquilibrium(Objective):
         return Tensor(real + self.backend.xp.abs(balance))
 
     def state(self) -> dict:
+        """k."""
         return {"k": self.k}
 
     def load_state(self, state: dict):
+        """Takes over `state()`; k stays where it is in memory, for captured steps."""
         self.k[...] = self.backend.asarray(state["k"], "float32")
 
 

@@ -108,9 +108,11 @@ class Film:
         return save_gif(path, self._frames, seconds_per_frame)
 
     def state(self) -> dict:
+        """The frames that are kept, and which of the next ones will be."""
         return {"frames": np.stack(self._frames), "taken": self._taken, "stride": self._stride}
 
     def load_state(self, state: dict):
+        """Takes over `state()` of a film of pictures of one size."""
         self._frames = list(state["frames"])
         self._taken, self._stride = state["taken"], state["stride"]
 

@@ -51,9 +51,11 @@ class Record:
         return dict(zip(self.columns, map(float, recent), strict=True))
 
     def state(self) -> dict:
+        """The rows; waits for the device."""
         return {"rows": self.rows()}
 
     def load_state(self, state: dict):
+        """Takes over `state()` of a record of the same columns, in the place of its own rows."""
         if self._log is not None:
             self._log.drain()  # and kept: a captured step writes to this very log
         self._rows = state["rows"]
