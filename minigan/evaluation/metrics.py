@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.engine import Tensor
-from minigan.engine.functional import sqrt
+from minigan.engine import functional as F
 from minigan.engine.operations import var
 from minigan.evaluation.divergences import kl
 from minigan.evaluation.neighbours import nearest
@@ -86,7 +86,7 @@ def spread(samples: Tensor) -> Tensor:
 
     By E ‖x − y‖² = 2 Σ Var xᵢ it is 1/√2 of the distance (root mean square) between two samples.
     """
-    return sqrt(var(samples.detach(), 0).sum())
+    return F.sqrt(var(samples.detach(), 0).sum())
 
 
 def diversity(samples: Tensor, real: Tensor) -> Tensor:
@@ -177,8 +177,8 @@ def frechet_distance(x, y) -> float:
     product = _root(covariance_x) @ _root(covariance_y)
     cross = np.linalg.svd(product, compute_uv=False).sum()
     shift = ((mean_x - mean_y) ** 2).sum()
-    spread = np.trace(covariance_x) + np.trace(covariance_y) - 2 * cross
-    return float(shift + max(spread, 0.0))
+    shapes = np.trace(covariance_x) + np.trace(covariance_y) - 2 * cross
+    return float(shift + max(shapes, 0.0))
 
 
 def _moments(x) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigan.backend import cpu
-from minigan.engine.tensors import Tensor, raw
+from minigan.engine import Tensor
+from minigan.engine.tensors import raw
 
 
 class Record:
