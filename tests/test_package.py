@@ -158,3 +158,39 @@ def test_the_readmes_pictures_exist_and_are_small():
     pictures = [ROOT / path for path in re.findall(r"!\[.*?\]\((.*?)\)", README)]
     assert pictures
     assert sum(path.stat().st_size for path in pictures) < 700_000
+
+
+# --- The examples as texts -----------------------------------------------------------------------
+
+
+def stanzas(path, size=6):
+    """Every run of lines of code of a file, imports, blanks and indents aside."""
+    text = path.read_text(encoding="utf-8")
+    imports = {
+        number
+        for node in ast.parse(text).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for number in range(node.lineno, node.end_lineno + 1)
+    }
+    kept = [line.strip() for n, line in enumerate(text.splitlines(), 1) if n not in imports]
+    kept = [line for line in kept if line]
+    return {tuple(kept[k : k + size]) for k in range(len(kept) - size + 1)}
+
+
+def test_no_six_lines_stand_in_two_examples():
+    """What two examples share belongs to the library."""
+    seen = {}
+    for path in sorted((ROOT / "examples").rglob("*.py")):
+        for stanza in stanzas(path):
+            assert seen.setdefault(stanza, path) == path, (seen[stanza], path, stanza)
+    assert len(seen) > 1000
+
+
+def test_examples_are_short():
+    """Two may be longer, as examples/README.md explains."""
+    long = {
+        path.stem
+        for path in (ROOT / "examples").rglob("*.py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 200
+    }
+    assert long <= {"evaluate_mnist", "remedies_table"}
