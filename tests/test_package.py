@@ -93,25 +93,6 @@ def test_no_public_name_hides_a_module():
         assert getattr(importlib.import_module(package), last) is module, name
 
 
-def code_lines(path):
-    """The lines of a file, without its imports, what is blank, and the spaces before and after."""
-    text = path.read_text(encoding="utf-8")
-    imports = (ast.Import, ast.ImportFrom)
-    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, imports)]
-    left_out = {n for node in nodes for n in range(node.lineno, node.end_lineno + 1)}
-    lines = [line.strip() for n, line in enumerate(text.splitlines(), 1) if n not in left_out]
-    return [line for line in lines if line]
-
-
-def test_no_six_lines_stand_in_two_examples():
-    first = {}
-    for path in sorted((ROOT / "examples").rglob("*.py")):
-        lines = code_lines(path)
-        for start in range(len(lines) - 5):
-            six = "\n".join(lines[start : start + 6])
-            assert first.setdefault(six, path) == path, f"{path} and {first[six]}:\n{six}"
-
-
 PLACE = re.compile(r"\b(?:minigan|examples|benchmarks|tests)/[\w/]+\.(?:py|md|cu|png)\b")
 
 

@@ -30,7 +30,7 @@ def draw_objectives(left, right, outputs, pulls: dict):
         style = {"color": OBJECTIVE_COLORS[name], "ls": line, "label": name}
         left.plot(outputs, values, **style)
         right.plot(outputs, np.where(slopes == 0, np.nan, np.abs(slopes)), **style)
-    left.set(ylim=(-5, 11), ylabel="J(G)")
+    left.set(ylim=(-5, 13), ylabel="J(G)")
     left.legend(loc="upper right")
     right.set(yscale="log", ylim=(1e-5, 30), ylabel="|∂J(G) / ∂D's output|")
     for panel in (left, right):
