@@ -35,10 +35,10 @@ def draw_objectives(left, right, outputs, pulls: dict):
     right.set(yscale="log", ylim=(1e-5, 30), ylabel="|∂J(G) / ∂D's output|")
     for panel in (left, right):
         panel.set_xlabel("D's output at G(z), before any sigmoid")
-        _draw_probabilities(panel)
+        _add_probability_axis(panel)
 
 
-def _draw_probabilities(panel):
+def _add_probability_axis(panel):
     """A second axis above: the probability D(G(z)) that belongs to a logit."""
     above = panel.secondary_xaxis("top")
     probabilities = np.array([1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9])
