@@ -9,6 +9,7 @@ the centres of k-means, blurred averages, score higher than real images (Theis e
 
     python examples/evaluation/evaluate_mnist.py  test images alone; a minute on two CPU cores
     python examples/evaluation/evaluate_mnist.py runs/dcgan_mnist/checkpoint.safetensors
+    python examples/evaluation/evaluate_mnist.py runs/cgan --trained-on 30000   how varied?
     python examples/evaluation/evaluate_mnist.py any.npz      "images", uint8 (n, 28, 28)
 
 It writes scores.json and scores.png, and keeps the classifier under --out for the next call.
@@ -23,7 +24,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from minigan import models, plots
+from minigan import data, models, plots
 from minigan.data import to_unit
 from minigan.evaluation import (
     Seen,
@@ -53,6 +54,12 @@ def parse(argv=None):
     )
     options.images(p, split=True)
     p.add_argument("--count", type=options.whole(100), default=10_000, help="images to score")
+    p.add_argument(
+        "--trained-on",
+        type=options.whole(BATCH),
+        metavar="N",
+        help="also train a classifier on N samples, of classes that were asked for, alone",
+    )
     p.add_argument("--centres", type=options.whole(1), default=1000, help="of k-means")
     return options.parse(p, argv)
 
@@ -61,11 +68,12 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, test = options.train_and_test(args)
-    weights, dropout, shifts, noise = backend.generator(args.seed).spawn(4)
+    weights, dropout, shifts, noise, others = backend.generator(args.seed).spawn(5)
     count = min(args.count, len(test))
     if args.samples:
         fake, asked = samples(args.samples, count, noise, test)
         count = len(fake)  # distances depend on it, so the zero must have as many
+    taught = labelled_samples(args, others, test) if args.trained_on else None
     make_folder(args.out)
     _, size, _, channels = train.images.shape
     shape = {"size": size, "channels": channels, "classes": len(train.classes)}
@@ -79,6 +87,13 @@ def main(argv=None):
     windows, validation = parzen_windows(sets, known, args.centres)
     scores = {"settings": options.saved(args), "classifier": {"accuracy": real.accuracy()}}
     scores |= evaluate(sets, known, windows, validation, unit_rows(test.images))
+    if taught:
+        weights, dropout, shifts = others.spawn(3)
+        C = models.image_classifier(rng=weights, dropout=dropout, **shape)
+        C = train_classifier(C, taught, shifts, **how(args))
+        right = look(C, test.images, test.labels).accuracy()
+        scores["trained on samples"] = {"count": len(taught), "accuracy": right}
+        print(f"a classifier trained on {len(taught):,} samples alone: {right:.2%} right")
 
     print(table(scores, list(sets)))
     save_json(args.out / "scores.json", scores)
@@ -90,17 +105,38 @@ def main(argv=None):
 def trained(C, shifts, train, args):
     """The classifier, ready for use: the last call's if that trained it alike, or a new one."""
     path = args.out / "classifier.safetensors"
-    how = {"seed": args.seed, "steps": args.steps, "batch": BATCH, "rate": RATE}
-    about = {"data": str(train), "data_sha256": train.sha256} | how
+    about = {"data": str(train), "data_sha256": train.sha256} | how(args)
     if path.exists():
         found = checkpoint.peek(path).get("about")
         if found and about | found == about:  # one without a digest is judged by the name alone
             checkpoint.load(path, {"classifier": C})
             return C.eval()
         print(f"{path} was trained otherwise ({found}): training a new one")
-    C = train_classifier(C, train, shifts, **how)
+    C = train_classifier(C, train, shifts, **how(args))
     checkpoint.save(path, {"classifier": C}, about=about)
     return C
+
+
+def how(args) -> dict:
+    """How a classifier is trained."""
+    return {"seed": args.seed, "steps": args.steps, "batch": BATCH, "rate": RATE}
+
+
+def labelled_samples(args, rng, test) -> data.Dataset:
+    """The --trained-on samples, as a data set that a classifier can learn from.
+
+    If it then reads real digits, samples are as varied as these are, class by class; one good
+    sample for each class would please the first classifier as well (Ravuri and Vinyals 2019).
+    """
+    if not args.samples:
+        raise options.OptionError("--trained-on: want samples beside it: a checkpoint or a file")
+    images, asked = samples(args.samples, args.trained_on, rng, test)
+    if asked is None:
+        raise options.OptionError(
+            f"--trained-on: {args.samples} has no labels: want a generator that is told classes, "
+            "or a file with 'labels'"
+        )
+    return data.Dataset("samples", images, asked.astype(np.int64), test.classes)
 
 
 def samples(path, count, rng, test) -> tuple[np.ndarray, np.ndarray | None]:
