@@ -44,11 +44,11 @@ DISCRIMINATORS = {
 def parse(argv=None):
     p = options.parser(
         "A conditional GAN on handwritten digits.",
-        steps=1800,
+        steps=2400,
         out="runs/cgan",
         epochs=True,
         resumable=True,
-        quick={"steps": 150, "width": 8, "every": 50},
+        quick={"steps": 300, "width": 8, "hidden": 64, "every": 100},
     )
     options.images(p, batch=64, width=32, hidden=256, latent=64, lr_g=1e-3, lr_d=5e-4, every=100)
     p.add_argument(
@@ -82,7 +82,7 @@ def main(argv=None):
         G_optimizer = optim.Adam(G, G_rate, betas=(0.5, 0.999))
         D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.999))
         average = optim.EMA(G, 0.99)
-        z = sampler.noise(fixed, COLUMNS)
+        z = backend.to_numpy(sampler.noise(fixed, COLUMNS))
 
     def step():
         # Real images and samples of the same labels: every class as often as the data have it.
@@ -94,15 +94,15 @@ def main(argv=None):
         record.add(d.loss, g.loss, d.real, d.fake, g.fake)
         return fake.detach()
 
-    def grid(z, told):
-        """What the averaged generator makes of rows of noise and labels, as one picture."""
+    def grid(which, told):
+        """What the averaged generator makes of rows of the fixed noise and labels, as a picture."""
         with no_grad():
-            images = average.network(Tensor(z), Tensor(told)).numpy()
-        return plots.sample_grid(images, COLUMNS)
+            images = average.network(*(Tensor(backend.asarray(x)) for x in (z[which], told)))
+        return plots.sample_grid(images.numpy(), COLUMNS)
 
-    xp = backend.xp
-    asked = xp.tile(z, (classes, 1)), xp.repeat(xp.arange(classes), COLUMNS)
-    between = xp.repeat(z[:1], classes * COLUMNS, axis=0), backend.asarray(to_the_next(classes))
+    every, one = (np.tile(row, classes) for row in (np.arange(COLUMNS), np.zeros(COLUMNS, int)))
+    asked = every, np.repeat(np.arange(classes), COLUMNS)
+    between = one, to_the_next(classes)
     film = plots.Film(grid(*asked))
     parts = {"G": G, "D": D, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
     parts |= {"average": average, "noise": noise, "record": record, "film": film}

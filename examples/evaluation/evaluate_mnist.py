@@ -93,9 +93,10 @@ def main(argv=None):
         C = train_classifier(C, taught, shifts, **how(args))
         right = look(C, test.images, test.labels).accuracy()
         scores["trained on samples"] = {"count": len(taught), "accuracy": right}
-        print(f"a classifier trained on {len(taught):,} samples alone: {right:.2%} right")
 
     print(table(scores, list(sets)))
+    if taught:
+        print(f"a classifier trained on {len(taught):,} samples alone: {right:.2%} right")
     save_json(args.out / "scores.json", scores)
     figure = picture(scores, sets, known, windows["k-means"], train.classes)
     file = plots.save_figure(figure, args.out / "scores.png")

@@ -16,8 +16,8 @@ from minigan import plots
 class Example(NamedTuple):
     """How an example is run, and what has to come of it. Its options are given as on a shell.
 
-    IMAGES, OTHER, SAMPLES and BEGAN become paths: two folders of images, an array of digits, and
-    the folder of the usual run of began.py.
+    IMAGES, OTHER, CLASSES, SAMPLES and BEGAN become paths: two folders of images, one with a folder
+    for each class, an array of digits, and the folder of the usual run of began.py.
     """
 
     small: str  # the options of a run of milliseconds
@@ -301,6 +301,32 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 1000",
     ),
+    "cgan": Example(
+        small="--data CLASSES --steps 2 --size 8 --width 4 --latent 3 --batch 8 --every 2",
+        writes="between.png checkpoint.safetensors losses.png samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: row for key, row in DCGAN.items() if key != "--samples"}
+        | {
+            "--data": Row("digits"),
+            "--epochs": Row("1 2", epochs),
+            "--discriminator": Row("joined auxiliary"),
+            "--shuffle-labels": Row(),
+            "--quick": Row(),
+        },
+        ways={
+            "joined": "--discriminator joined",
+            "auxiliary": "--discriminator auxiliary",
+        },
+        mistakes=(
+            ("--discriminator oracle", "invalid choice"),
+            ("--data IMAGES", "no labels"),
+            ("--batch 41", "batch size 41"),
+            ("--size 9", "image size 9"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="between.png",
+    ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
         smaller={"COUNTED": 40},
@@ -383,6 +409,7 @@ RUNS = {
             "--data": Row("IMAGES", refused("no test split")),
             "--count": Row("150 200", scored),
             "--centres": Row("2 8", centres),
+            "--trained-on": Row("200", refused("has no labels"), "SAMPLES"),
             "--quick": Row("", quicker),
         },
     ),
