@@ -16,6 +16,8 @@ where each row goes from a class to the next at one z; losses.png and checkpoint
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from minigan import (
@@ -57,19 +59,20 @@ def parse(argv=None):
     p.add_argument(
         "--shuffle-labels", action="store_true", help="deal the labels out to any images"
     )
+    p.add_argument("--first", type=options.whole(2), help="learn from so many images alone")
     return options.parse(p, argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    backend, dataset = options.device(args), options.dataset(args)
+    backend, dataset = options.device(args), lesson(options.dataset(args), args)
     weights, noise, fixed = backend.generator(args.seed).spawn(3)
-    labels, classes = labels_of(dataset, args), len(dataset.classes)
+    classes = len(dataset.classes)
     objective, record = losses.NonSaturating(), Record(*GAME)
     if args.discriminator == "auxiliary":
         objective = gan.AuxiliaryClassifier(objective)
     with options.building():
-        batches = data.Batches((dataset, labels), args.batch, args.seed, backend)
+        batches = data.Batches((dataset, dataset.labels), args.batch, args.seed, backend)
         _, size, _, channels = dataset.images.shape
         shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
         shape["classes"] = classes
@@ -122,16 +125,17 @@ def main(argv=None):
     return session.status
 
 
-def labels_of(dataset, args) -> np.ndarray:
-    """The label of each image; or, shuffled, that of another one. OptionError if there are none."""
+def lesson(dataset, args) -> data.Dataset:
+    """The images and labels to learn from. OptionError if there are no labels."""
     if dataset.labels is None:
         raise options.OptionError(
             f"--data {args.data}: these images have no labels, which a conditional GAN is told: "
             "want a folder with a folder for each class"
         )
-    if not args.shuffle_labels:
-        return dataset.labels
-    return dataset.labels[cpu.generator(args.seed).permutation(len(dataset.labels))]
+    images, labels = dataset.images[: args.first], dataset.labels[: args.first]
+    if args.shuffle_labels:
+        labels = labels[cpu.generator(args.seed).permutation(len(labels))]
+    return dataclasses.replace(dataset, images=images, labels=labels)
 
 
 def to_the_next(classes) -> np.ndarray:

@@ -25,6 +25,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from minigan import data, models, plots
+from minigan.backend import get_backend
 from minigan.data import to_unit
 from minigan.evaluation import (
     Seen,
@@ -60,6 +61,12 @@ def parse(argv=None):
         metavar="N",
         help="also train a classifier on N samples, of classes that were asked for, alone",
     )
+    p.add_argument(
+        "--real",
+        type=options.whole(BATCH),
+        metavar="N",
+        help="beside --trained-on: train others on N training images alone, and on both",
+    )
     p.add_argument("--centres", type=options.whole(1), default=1000, help="of k-means")
     return options.parse(p, argv)
 
@@ -73,7 +80,7 @@ def main(argv=None):
     if args.samples:
         fake, asked = samples(args.samples, count, noise, test)
         count = len(fake)  # distances depend on it, so the zero must have as many
-    taught = labelled_samples(args, others, test) if args.trained_on else None
+    taught = lessons(args, others, train)
     make_folder(args.out)
     _, size, _, channels = train.images.shape
     shape = {"size": size, "channels": channels, "classes": len(train.classes)}
@@ -87,16 +94,13 @@ def main(argv=None):
     windows, validation = parzen_windows(sets, known, args.centres)
     scores = {"settings": options.saved(args), "classifier": {"accuracy": real.accuracy()}}
     scores |= evaluate(sets, known, windows, validation, unit_rows(test.images))
-    if taught:
-        weights, dropout, shifts = others.spawn(3)
-        C = models.image_classifier(rng=weights, dropout=dropout, **shape)
-        C = train_classifier(C, taught, shifts, **how(args))
-        right = look(C, test.images, test.labels).accuracy()
-        scores["trained on samples"] = {"count": len(taught), "accuracy": right}
+    scores["taught by"] = {
+        name: taught_by(images, test, shape, args) for name, images in taught.items()
+    }
 
     print(table(scores, list(sets)))
-    if taught:
-        print(f"a classifier trained on {len(taught):,} samples alone: {right:.2%} right")
+    for name, right in scores["taught by"].items():
+        print(f"a classifier trained on {name} alone: {right:.2%} of test images right")
     save_json(args.out / "scores.json", scores)
     figure = picture(scores, sets, known, windows["k-means"], train.classes)
     file = plots.save_figure(figure, args.out / "scores.png")
@@ -123,21 +127,39 @@ def how(args) -> dict:
     return {"seed": args.seed, "steps": args.steps, "batch": BATCH, "rate": RATE}
 
 
-def labelled_samples(args, rng, test) -> data.Dataset:
-    """The --trained-on samples, as a data set that a classifier can learn from.
+def lessons(args, rng, train) -> dict[str, data.Dataset]:
+    """What further classifiers are trained on, by name: samples, real images, half of each.
 
-    If it then reads real digits, samples are as varied as these are, class by class; one good
-    sample for each class would please the first classifier as well (Ravuri and Vinyals 2019).
+    A classifier that has learnt from samples reads real digits if these vary as real ones do; one
+    good sample for each class would please the ruler as well (Ravuri and Vinyals 2019).
     """
-    if not args.samples:
-        raise options.OptionError("--trained-on: want samples beside it: a checkpoint or a file")
-    images, asked = samples(args.samples, args.trained_on, rng, test)
-    if asked is None:
+    if not args.trained_on and not args.real:
+        return {}
+    if not args.samples or not args.trained_on:
+        raise options.OptionError("--trained-on goes with samples, and --real with --trained-on")
+    images, labels = samples(args.samples, args.trained_on, rng, train)
+    if labels is None:
         raise options.OptionError(
             f"--trained-on: {args.samples} has no labels: want a generator that is told classes, "
             "or a file with 'labels'"
         )
-    return data.Dataset("samples", images, asked.astype(np.int64), test.classes)
+    sets, count = {f"{len(images):,} samples": (images, labels.astype(np.int64))}, len(images)
+    if args.real:
+        real = np.arange(count) % min(args.real, len(train))
+        sets[f"{args.real:,} real images"] = train.images[: args.real], train.labels[: args.real]
+        sets["half of each"] = (
+            np.concatenate([images, train.images[real]]),
+            np.concatenate([labels, train.labels[real]]),
+        )
+    return {name: data.Dataset(name, *both, train.classes) for name, both in sets.items()}
+
+
+def taught_by(dataset, test, shape, args) -> float:
+    """The share of the test images that a classifier reads which has learnt from a data set."""
+    weights, dropout, shifts = get_backend(args.device).generator(args.seed).spawn(3)
+    C = models.image_classifier(rng=weights, dropout=dropout, **shape)
+    C = train_classifier(C, dataset, shifts, **how(args))
+    return look(C, test.images, test.labels).accuracy()
 
 
 def samples(path, count, rng, test) -> tuple[np.ndarray, np.ndarray | None]:

@@ -37,14 +37,14 @@ def test_every_class_is_asked_for_as_often_as_the_data_have_it(told, tmp_path):
 
 
 @pytest.mark.usefixtures("few_digits")
-def test_shuffled_labels_are_those_of_other_images(told, tmp_path):
+def test_shuffled_labels_are_those_of_other_images():
     """As many of each class, in the same order at a resumed run; and they agree by chance alone."""
     digits, args = data.drawn_digits(500, 0), module("cgan").parse(["--shuffle-labels"])
-    dealt, again = (module("cgan").labels_of(digits, args) for _ in range(2))
+    dealt, again = (module("cgan").lesson(digits, args).labels for _ in range(2))
     assert (dealt == again).all() and (np.bincount(dealt) == np.bincount(digits.labels)).all()
     assert 0.03 < (dealt == digits.labels).mean() < 0.2
-    plain = module("cgan").parse([])
-    assert (module("cgan").labels_of(digits, plain) == digits.labels).all()
+    few = module("cgan").lesson(digits, module("cgan").parse(["--first", "7"]))
+    assert (few.images == digits.images[:7]).all() and (few.labels == digits.labels[:7]).all()
 
 
 def test_a_row_of_mixtures_goes_from_a_class_to_the_next():

@@ -312,6 +312,7 @@ RUNS = {
             "--epochs": Row("1 2", epochs),
             "--discriminator": Row("joined auxiliary"),
             "--shuffle-labels": Row(),
+            "--first": Row("10 20"),
             "--quick": Row(),
         },
         ways={
@@ -410,6 +411,7 @@ RUNS = {
             "--count": Row("150 200", scored),
             "--centres": Row("2 8", centres),
             "--trained-on": Row("200", refused("has no labels"), "SAMPLES"),
+            "--real": Row("200", refused("--trained-on")),
             "--quick": Row("", quicker),
         },
     ),
