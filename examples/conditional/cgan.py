@@ -79,16 +79,15 @@ def main(argv=None):
         sampler = Sampler("conditional", shape | {"latent": args.latent}, classes=classes)
         G = sampler.build(weights)
         D = DISCRIMINATORS[args.discriminator](rng=weights, **shape)
-        # Rates that fall to 0 let the game settle: agreement and variety both gain.
-        steps = options.length(args, batches)
-        G_rate, D_rate = (optim.linear_decay(lr, steps) for lr in (args.lr_g, args.lr_d))
+        length = options.length(args, batches)
+        G_rate, D_rate = (optim.linear_decay(lr, length) for lr in (args.lr_g, args.lr_d))
         G_optimizer = optim.Adam(G, G_rate, betas=(0.5, 0.999))
         D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.999))
         average = optim.EMA(G, 0.99)
         z = backend.to_numpy(sampler.noise(fixed, COLUMNS))
 
     def step():
-        # Real images and samples of the same labels: every class as often as the data have it.
+        # Samples of the real images' labels: of every class as many as the data have.
         x, y = map(Tensor, batches.next())
         fake = G(Tensor(sampler.noise(noise, args.batch)), y)
         d = discriminator_step(D, D_optimizer, objective, (x, y), (fake, y))
