@@ -50,7 +50,7 @@ def parse(argv=None):
         out="runs/cgan",
         epochs=True,
         resumable=True,
-        quick={"steps": 300, "width": 8, "hidden": 64, "every": 100},
+        quick={"steps": 300, "width": 16, "every": 50},
     )
     options.images(p, batch=64, width=32, hidden=256, latent=64, lr_g=1e-3, lr_d=5e-4, every=100)
     p.add_argument(
