@@ -1,4 +1,4 @@
-"""minigan: generative adversarial networks from scratch, on NumPy.
+"""minigan: generative adversarial networks from scratch, on NumPy and CuPy.
 
 Each folder is a floor, and imports from those before it alone:
 system, backend, engine, nn, optim, gan, models, data, evaluation, plots, training.

@@ -93,6 +93,21 @@ def test_no_public_name_hides_a_module():
         assert getattr(importlib.import_module(package), last) is module, name
 
 
+PLACE = re.compile(r"\b(?:minigan|examples|benchmarks|tests)/[\w/]+\.(?:py|md|cu|png)\b")
+
+
+def test_every_file_that_is_spoken_of_exists():
+    spoken = [path for ending in ("py", "md", "cu") for path in ROOT.rglob(f"*.{ending}")]
+    gone = {
+        f"{path.relative_to(ROOT)}: {place}"
+        for path in spoken
+        if path.relative_to(ROOT).parts[0] in ("minigan", "examples", "benchmarks", "README.md")
+        for place in PLACE.findall(path.read_text(encoding="utf-8"))
+        if not (ROOT / place).exists()
+    }
+    assert not gone
+
+
 def test_the_readmes_code_runs():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) == 3
@@ -124,3 +139,39 @@ def test_the_readmes_pictures_exist_and_are_small():
     pictures = [ROOT / path for path in re.findall(r"!\[.*?\]\((.*?)\)", README)]
     assert pictures
     assert sum(path.stat().st_size for path in pictures) < 700_000
+
+
+# --- The examples as texts -----------------------------------------------------------------------
+
+
+def stanzas(path, size=6):
+    """Every run of lines of code of a file, imports, blanks and indents aside."""
+    text = path.read_text(encoding="utf-8")
+    imports = {
+        number
+        for node in ast.parse(text).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for number in range(node.lineno, node.end_lineno + 1)
+    }
+    kept = [line.strip() for n, line in enumerate(text.splitlines(), 1) if n not in imports]
+    kept = [line for line in kept if line]
+    return {tuple(kept[k : k + size]) for k in range(len(kept) - size + 1)}
+
+
+def test_no_six_lines_stand_in_two_examples():
+    """What two examples share belongs to the library."""
+    seen = {}
+    for path in sorted((ROOT / "examples").rglob("*.py")):
+        for stanza in stanzas(path):
+            assert seen.setdefault(stanza, path) == path, (seen[stanza], path, stanza)
+    assert len(seen) > 1000
+
+
+def test_examples_are_short():
+    """Two may be longer, as examples/README.md explains."""
+    long = {
+        path.stem
+        for path in (ROOT / "examples").rglob("*.py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > 200
+    }
+    assert long <= {"evaluate_mnist", "remedies_table"}

@@ -217,7 +217,7 @@ def picture(scores, sets, known: Seen, centres, classes) -> Figure:
         kind, color = "sample", plots.P_G
         title += f", of {TEST} {scores[TEST]['frechet']:.2f}"
     with rc_context(plots.STYLE):
-        figure = Figure(figsize=(13, 4.2), dpi=100, layout="constrained")
+        figure = Figure(figsize=(13, 4.2), dpi=plots.DPI, layout="constrained")
         pairs, bars, right = figure.subfigures(1, 3, width_ratios=[5, 4, 3.8])
         panel, title_of_pairs = pairs.subplots(), f"{name} and their nearest training images"
         rows = to_unit(images), to_unit(neighbours)

@@ -104,7 +104,7 @@ def main(argv=None):
     def picture(done):
         """One frame of the film, as pixels."""
         with rc_context(plots.STYLE):
-            figure = Figure(figsize=(3.6, 3.8), dpi=100)
+            figure = Figure(figsize=(3.6, 3.8), dpi=plots.DPI)
             draw(figure.add_axes((0.01, 0.01, 0.98, 0.92)), f"step {done:,}")
         return plots.frame(figure)
 
@@ -166,7 +166,7 @@ def summary(found: Modes) -> str:
 def result(draw, record, scores, found) -> Figure:
     """The end of a run, its losses, and the modes it had on the way."""
     with rc_context(plots.STYLE):
-        figure = Figure(figsize=(10, 4.6), dpi=100, layout="constrained")
+        figure = Figure(figsize=(10, 4.6), dpi=plots.DPI, layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[4.4, 5.6])
         draw(left.subplots(), f"{found.strict} of {len(found.counts)} modes kept")
         left.supxlabel("black: true modes, green: samples, blue: where D says real", size=9)

@@ -23,11 +23,10 @@ import time
 
 import numpy as np
 
-from minigan import discriminator_step, generator_step, losses, nn, no_grad, optim, penalties, plots
+from minigan import Tensor, discriminator_step, generator_step, losses, nn, no_grad, optim, plots
 from minigan.data import Grid, Ring
-from minigan.engine import Tensor
 from minigan.evaluation import confidence_interval, modes
-from minigan.gan import History, InstanceNoise, Unrolling
+from minigan.gan import History, InstanceNoise, Unrolling, penalties
 from minigan.models import mlp
 from minigan.training import OptionError, Record, Session, make_folder, options, run, save_json
 

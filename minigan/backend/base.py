@@ -100,7 +100,7 @@ class Backend(ABC):
 
     Attributes: `name` ("cpu", "cuda"), `xp`, the array namespace (NumPy's API), `precision`
     ("float32", or "tf32" where a device has it) of matrix products, and COLUMN_BYTES, how large the
-    columns of one chunk of images may be; see `conv.py`.
+    columns of one chunk of images may be; see `engine/conv.py`.
     """
 
     name: str

@@ -76,7 +76,7 @@ class Host(Backend):
     xp = np
 
     # The columns of one chunk of images stay in the cache until the matrix product has read
-    # them; see `conv.py`.
+    # them; see `engine/conv.py`.
     COLUMN_BYTES = 2 << 20
     # An optimiser's five vectors, a block at a time, stay in the second-level cache.
     OPTIMIZER_BLOCK = 32 * 1024

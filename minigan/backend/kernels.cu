@@ -295,8 +295,8 @@ extern "C" __global__ void track(
 
 /* --- Optimisers ------------------------------------------------------------------------------- */
 
-/* One kernel reads and writes each number once, where the formulas of optim.py, an operation at a
-   time, would read them five to ten times. All arrays are flat, and every line below holds for
+/* One kernel reads and writes each number once, where the formulas of optim/rules.py, an operation
+   at a time, would read them five to ten times. All arrays are flat, and every line below holds for
    each i < n.
 
    A captured graph repeats its launches with the arguments of the first. So the numbers that

@@ -23,9 +23,8 @@ from __future__ import annotations
 
 from minigan.backend import Window
 from minigan.engine.checks import ShapeError, check_alike, pair, wrong_shape
-from minigan.engine.differentiate import Tensor
 from minigan.engine.functional import check_images
-from minigan.engine.tensors import record
+from minigan.engine.tensors import Tensor, record
 
 
 def conv2d(x, w, bias=None, *, stride=1, padding=0) -> Tensor:

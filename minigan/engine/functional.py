@@ -14,10 +14,9 @@ import operator
 
 from minigan.backend import Generator, backend_of
 from minigan.engine.checks import ShapeError, axis_of, check_alike, check_fits, pair, wrong_shape
-from minigan.engine.differentiate import Tensor
 from minigan.engine.graph import is_recording
 from minigan.engine.operations import abs, broadcast_to, log, reduced, select, swap_last, where  # noqa: F401
-from minigan.engine.tensors import check_labels, is_number, operands, raw, record
+from minigan.engine.tensors import Tensor, check_labels, is_number, operands, raw, record
 
 # --- Elementwise ---------------------------------------------------------------------------------
 

@@ -18,11 +18,18 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.engine import Tensor
-from minigan.engine.functional import sqrt
+from minigan.engine import functional as F
 from minigan.engine.operations import var
 from minigan.evaluation.divergences import kl
 from minigan.evaluation.neighbours import nearest
-from minigan.evaluation.pairs import pair, positive, rounding, slices, squared_distances, whole
+from minigan.evaluation.pairs import (
+    count_up_to,
+    positive,
+    rounding,
+    slices,
+    squared_distances,
+    two_sets,
+)
 
 # SciPy is imported where it is used: it takes longer to load than all of minigan.
 
@@ -56,7 +63,7 @@ def modes(samples, centres, std, *, radius=3.0) -> Modes:
     samples: (n, d); centres: (k, d); std: of each mode, the same in all directions. ValueError
     unless std and radius are > 0.
     """
-    samples, centres = pair("modes", samples=samples, centres=centres)
+    samples, centres = two_sets("modes", samples=samples, centres=centres)
     reach = positive("modes: std", std) * positive("modes: radius", radius)
     distances, indices = (column[:, 0] for column in nearest(samples, centres))
     n, k = len(samples), len(centres)
@@ -79,7 +86,7 @@ def spread(samples: Tensor) -> Tensor:
 
     By E ‖x − y‖² = 2 Σ Var xᵢ it is 1/√2 of the distance (root mean square) between two samples.
     """
-    return sqrt(var(samples.detach(), 0).sum())
+    return F.sqrt(var(samples.detach(), 0).sum())
 
 
 def diversity(samples: Tensor, real: Tensor) -> Tensor:
@@ -117,7 +124,7 @@ def mmd(x, y, *, bandwidths=None) -> float:
     x: (n, d), y: (m, d), at least two of each. ValueError if bandwidths are not > 0, or if none are
     given and more than half of the distances are 0.
     """
-    x, y = pair("mmd", x=x, y=y, least=2)
+    x, y = two_sets("mmd", x=x, y=y, least=2)
     if bandwidths is None:
         bandwidths = _median_distance(x, y) * np.array([0.25, 0.5, 1, 2, 4])
     bandwidths = [positive("mmd: bandwidth", s) for s in np.ravel(bandwidths)]
@@ -164,14 +171,14 @@ def frechet_distance(x, y) -> float:
 
     x: (n, d), y: (m, d), at least two of each. Takes some d² numbers of memory and d³ of time.
     """
-    x, y = pair("frechet_distance", x=x, y=y, least=2)
+    x, y = two_sets("frechet_distance", x=x, y=y, least=2)
     (mean_x, covariance_x), (mean_y, covariance_y) = _moments(x), _moments(y)
     # tr (Σ Τ)^½ is the sum of the singular values of Σ^½ Τ^½: real, and no square is rooted again.
     product = _root(covariance_x) @ _root(covariance_y)
     cross = np.linalg.svd(product, compute_uv=False).sum()
     shift = ((mean_x - mean_y) ** 2).sum()
-    spread = np.trace(covariance_x) + np.trace(covariance_y) - 2 * cross
-    return float(shift + max(spread, 0.0))
+    shapes = np.trace(covariance_x) + np.trace(covariance_y) - 2 * cross
+    return float(shift + max(shapes, 0.0))
 
 
 def _moments(x) -> tuple[np.ndarray, np.ndarray]:
@@ -191,6 +198,8 @@ def _root(covariance) -> np.ndarray:
 
 
 class PrecisionRecall(NamedTuple):
+    """What `precision_recall` finds: two shares, each in [0, 1]."""
+
     precision: float
     recall: float
 
@@ -209,8 +218,8 @@ def precision_recall(real, fake, *, k=3) -> PrecisionRecall:
     real: (n, d), fake: (m, d), best as features of a classifier; k from 1 to the smaller of n − 1
     and m − 1, or ValueError.
     """
-    real, fake = pair("precision_recall", real=real, fake=fake, least=2)
-    whole("precision_recall: k", k, min(len(real), len(fake)) - 1)
+    real, fake = two_sets("precision_recall", real=real, fake=fake, least=2)
+    count_up_to("precision_recall: k", k, min(len(real), len(fake)) - 1)
     # A point is the nearest to itself, so its k-th neighbour is the (k + 1)-th nearest of all.
     real_radii, fake_radii = (nearest(s, s, k=k + 1)[0][:, k] ** 2 for s in (real, fake))
     fake_in_real, real_in_fake = np.zeros(len(fake), bool), np.zeros(len(real), bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigan.evaluation.pairs import pair, slices, squared_distances, whole
+from minigan.evaluation.pairs import count_up_to, slices, squared_distances, two_sets
 
 
 def nearest(queries, points, *, k=1) -> tuple[np.ndarray, np.ndarray]:
@@ -17,8 +17,8 @@ def nearest(queries, points, *, k=1) -> tuple[np.ndarray, np.ndarray]:
     queries: (n, d); points: (m, d); 1 ≤ k ≤ m, or ValueError. The distances are exact to the
     last digits: 0 for a copy. Which of equally far points come is not defined.
     """
-    queries, points = pair("nearest", queries=queries, points=points)
-    whole("nearest: k", k, len(points))
+    queries, points = two_sets("nearest", queries=queries, points=points)
+    count_up_to("nearest: k", k, len(points))
     squared = np.full((len(queries), k), np.inf)
     indices = np.zeros((len(queries), k), int)
     for rows, columns, block in squared_distances(queries, points):

@@ -54,7 +54,7 @@ def slices(x):
 # --- Arguments -----------------------------------------------------------------------------------
 
 
-def pair(what, *, least=1, **sets) -> list[np.ndarray]:
+def two_sets(what, *, least=1, **sets) -> list[np.ndarray]:
     """Two sets of samples as (n, d) and (m, d), in the dtypes they have."""
     sets = {name: _points(f"{what}: {name}", x, least) for name, x in sets.items()}
     (one, a), (other, b) = sets.items()
@@ -78,12 +78,14 @@ def _points(what, x, least) -> np.ndarray:
 
 
 def positive(what, value) -> float:
+    """The value as a float. ValueError, naming what it is, unless 0 < value < ∞."""
     value = float(value)
     if not 0 < value < math.inf:
         raise ValueError(f"{what} is {value}: wanted a finite number > 0")
     return value
 
 
-def whole(what, value, most):
+def count_up_to(what, value, most):
+    """ValueError, naming what it is, unless the value is one of 1, 2, … most."""
     if value != int(value) or not 1 <= value <= most:
         raise ValueError(f"{what} is {value}: wanted a whole number from 1 to {most}")

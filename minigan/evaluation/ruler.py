@@ -69,7 +69,7 @@ def train_classifier(
 
     def step():
         images, labels = batches.next()
-        loss = losses.cross_entropy(C(shifted(Tensor(images), shifts)), labels)
+        loss = losses.softmax_cross_entropy(C(shifted(Tensor(images), shifts)), labels)
         optimizer.step(grad(loss, optimizer.parameters))
         average.update()
         log.append([loss.data])
@@ -107,6 +107,7 @@ class Seen(NamedTuple):
     labels: np.ndarray | None = None  # int64 (n,): their classes, or those G was asked for
 
     def first(self, count) -> Seen:
+        """The first `count` of them: distances are compared for equally many images."""
         return Seen(*(array if array is None else array[:count] for array in self))
 
     @property

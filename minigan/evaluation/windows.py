@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.evaluation.metrics import standard_error
-from minigan.evaluation.pairs import pair, positive, squared_distances
+from minigan.evaluation.pairs import positive, squared_distances, two_sets
 
 SIGMAS = np.logspace(-1, 0, 10)  # from 0.1 to 1
 
@@ -25,7 +25,7 @@ def parzen_log_likelihood(points, samples, sigma) -> np.ndarray:
 
     points: (n, d); samples: (m, d); sigma: the windows' standard deviation, > 0, in their units.
     """
-    points, samples = pair("parzen_log_likelihood", points=points, samples=samples)
+    points, samples = two_sets("parzen_log_likelihood", points=points, samples=samples)
     return _parzen(points, samples, [positive("parzen_log_likelihood: sigma", sigma)])[0]
 
 
@@ -36,7 +36,7 @@ def parzen_sigma(points, samples, sigmas=SIGMAS) -> float:
     first or the last of the grid comes out, the best lies beyond: move the grid. The points must
     not be among the samples, or the narrowest window wins.
     """
-    points, samples = pair("parzen_sigma", points=points, samples=samples)
+    points, samples = two_sets("parzen_sigma", points=points, samples=samples)
     sigmas = [positive("parzen_sigma: sigma", sigma) for sigma in np.ravel(sigmas)]
     if not sigmas:
         raise ValueError("parzen_sigma: no sigmas to choose from")

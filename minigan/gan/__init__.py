@@ -26,9 +26,9 @@ from minigan.gan.losses import (
     Wasserstein,
     ZeroSum,
     binary_cross_entropy,
-    cross_entropy,
     feature_matching,
     pulling_away,
+    softmax_cross_entropy,
     together,
 )
 from minigan.gan.penalties import dragan_penalty, gradient_penalty, r1_penalty, r2_penalty

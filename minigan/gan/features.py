@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigan.engine import Tensor
-from minigan.gan.losses import Objective, cross_entropy, together
+from minigan.gan.losses import Objective, softmax_cross_entropy, together
 
 
 class WithFeatures(Objective):
@@ -51,10 +51,10 @@ class AuxiliaryClassifier(WithFeatures):
 
         J(D) = source's J(D) + CE(x) + CE(G(z, c)),      J(G) = source's J(G) + CE(G(z, c))
 
-    CE is D's `cross_entropy` in naming the class that a sample has, or was made for. What is shown
-    is a pair (samples, labels (n,)), of which D sees the samples alone; its output is a pair too,
-    (source (n, 1), classes (n, k)). At the optimum G does not make p_d: it prefers samples whose
-    class is beyond doubt, the less varied the larger `weight` (Gong et al. 2019).
+    CE is D's `softmax_cross_entropy` in naming the class that a sample has, or was made for. What
+    is shown is a pair (samples, labels (n,)), of which D sees the samples alone; its output is a
+    pair too, (source (n, 1), classes (n, k)). At the optimum G does not make p_d: it prefers
+    samples whose class is beyond doubt, the less varied the larger `weight` (Gong et al. 2019).
     """
 
     def __init__(self, source: Objective, *, weight=1.0):
@@ -65,7 +65,7 @@ class AuxiliaryClassifier(WithFeatures):
         """D's output for the source, and its cross-entropy in naming the classes."""
         samples, labels = shown
         source, classes = super().judge(D, samples)
-        return source, cross_entropy(classes, labels)
+        return source, softmax_cross_entropy(classes, labels)
 
     def seen(self, shown):
         return together(shown)[0]

@@ -69,6 +69,9 @@ class Objective:
         return F.sigmoid(output) if self.probabilistic else output
 
 
+# --- D tells probabilities -----------------------------------------------------------------------
+
+
 def binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
     """−mean [t ln σ(l) + (1 − t) ln(1 − σ(l))] for one target t in [0, 1] and all logits l.
 
@@ -165,6 +168,9 @@ class RelativisticAverage(Objective):
         return self.discriminator(fake, real)
 
 
+# --- D gives a value -----------------------------------------------------------------------------
+
+
 class LeastSquares(Objective):
     """Mao et al. 2017, eq. 9, with targets 1 for real and 0 for fake.
 
@@ -236,6 +242,11 @@ OBJECTIVES = {
 }
 
 
+# --- D reconstructs: energies --------------------------------------------------------------------
+#
+# D is an autoencoder; its output per sample is an energy ≥ 0: how badly it reconstructs the sample.
+
+
 class EnergyBased(Objective):
     """EBGAN (Zhao et al. 2017, eqs. 1 and 2): low energy for data, at least `margin` for fakes.
 
@@ -298,10 +309,15 @@ class BoundaryEquilibrium(Objective):
         return Tensor(real + self.backend.xp.abs(balance))
 
     def state(self) -> dict:
+        """k."""
         return {"k": self.k}
 
     def load_state(self, state: dict):
+        """Takes over `state()`; k stays where it is in memory, for captured steps."""
         self.k[...] = self.backend.asarray(state["k"], "float32")
+
+
+# --- Terms on D's features -----------------------------------------------------------------------
 
 
 def pulling_away(features: Tensor) -> Tensor:
@@ -333,7 +349,10 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     return sum(gap * gap)
 
 
-def cross_entropy(logits: Tensor, labels) -> Tensor:
+# --- D, or a classifier, knows classes -----------------------------------------------------------
+
+
+def softmax_cross_entropy(logits: Tensor, labels) -> Tensor:
     """−mean ln softmax(logits)[label]: the classifier's loss, in nats.
 
     logits: (n, classes); labels: integers (n,) from 0 to classes − 1, an array on the same device.
@@ -343,9 +362,9 @@ def cross_entropy(logits: Tensor, labels) -> Tensor:
     shape = getattr(labels, "shape", logits.shape[:1])  # what has none is no array: see below
     if logits.ndim != 2 or shape != logits.shape[:1]:
         raise ShapeError(
-            f"cross_entropy: got logits {logits.shape} and labels {shape}, "
+            f"softmax_cross_entropy: got logits {logits.shape} and labels {shape}, "
             "expected (n, classes) and (n,)"
         )
-    labels = check_labels("cross_entropy", labels, logits.shape[1])
+    labels = check_labels("softmax_cross_entropy", labels, logits.shape[1])
     rows = logits.backend.xp.arange(len(logits))
     return -mean(F.log_softmax(logits)[rows, labels])

@@ -23,7 +23,8 @@ def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False
     sample by itself: no batch norm.
 
     With a finite λ the best slope is a little above 1, so the critic's value is above W₁; and
-    two-sided, a slope of the wrong sign is punished on its way through 0 (see wgan.py in examples).
+    two-sided, a slope of the wrong sign is punished on its way through 0: both are seen in
+    examples/stability/wgan.py.
     Conditions are those of the real samples: show D the same ones with the fakes.
     """
 

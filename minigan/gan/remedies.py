@@ -5,12 +5,12 @@ puts all its samples where D happens to be wrong, modes of the data being lost: 
 judges one sample at a time, so nothing that it says depends on whether the samples differ; and G
 answers the D of the moment, although D will answer back.
 
-    D looks at several samples together     MinibatchDiscrimination, MinibatchStd, Pack
-    G takes D's answer into account         Unrolling
     D remembers what G made before          History
     D can't be sure of itself               InstanceNoise
+    G takes D's answer into account         Unrolling, in unrolling.py
+    D looks at several samples together     nn.MinibatchDiscrimination, nn.MinibatchStd, nn.Pack
 
-Others are somewhere else, as they are a line or an argument:
+The first two are here. Others are a line or an argument:
 
     one-sided label smoothing               losses.NonSaturating(real_label=0.9)
     dropout in G (Isola et al. 2017)        nn.Dropout in G; they sample with it, too

@@ -14,6 +14,8 @@ from minigan.nn.initialisers import he, normal
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
+# --- Layers with weights -------------------------------------------------------------------------
+
 
 class _Weighted(Module):
     """What layers with a weight and a bias share; `output_axis` is the weight's axis of outputs.
@@ -130,6 +132,9 @@ class Embedding(Module):
 
     def describe(self):
         return " -> ".join(map(str, self.weight.shape))
+
+
+# --- Layers without weights ----------------------------------------------------------------------
 
 
 class Dropout(Module):

@@ -8,10 +8,12 @@ from minigan.engine.checks import expect
 
 
 def positive(name, value):
+    """The value. ValueError, with its name, unless it is above 0 and finite."""
     return expect(0 < value < math.inf, name, value, "a positive number")
 
 
 def fraction(name, value):
+    """The value. ValueError, with its name, unless it is at least 0 and below 1."""
     return expect(0 <= value < 1, name, value, f"0 <= {name} < 1")
 
 

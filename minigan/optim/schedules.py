@@ -92,6 +92,7 @@ class Scheduled:
         return {"t": self.t}
 
     def load_state(self, state: dict):
+        """Takes over `state()`, with the value of that step by this object's own schedule."""
         self.t = state["t"]
         if self.t:
             self.live.set(self.schedule(self.t))

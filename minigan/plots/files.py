@@ -76,8 +76,8 @@ def save_gif(path, frames, seconds_per_frame=0.1, hold_last=2.0, max_colors=64) 
 class Film:
     """The frames of an animation that grows while a run trains, and survives being resumed.
 
-    A checkpoint part (see checkpoint.py). It keeps at most `capacity` frames: when it is full,
-    every other one goes, and from then on only every other one is taken, so that a long run
+    A checkpoint part (see training/checkpoint.py). It keeps at most `capacity` frames: when it is
+    full, every other one goes, and from then on only every other one is taken, so that a long run
     makes no longer a film than a short one.
     """
 
@@ -108,9 +108,11 @@ class Film:
         return save_gif(path, self._frames, seconds_per_frame)
 
     def state(self) -> dict:
+        """The frames that are kept, and which of the next ones will be."""
         return {"frames": np.stack(self._frames), "taken": self._taken, "stride": self._stride}
 
     def load_state(self, state: dict):
+        """Takes over `state()` of a film of pictures of one size."""
         self._frames = list(state["frames"])
         self._taken, self._stride = state["taken"], state["stride"]
 

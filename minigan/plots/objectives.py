@@ -30,15 +30,15 @@ def draw_objectives(left, right, outputs, pulls: dict):
         style = {"color": OBJECTIVE_COLORS[name], "ls": line, "label": name}
         left.plot(outputs, values, **style)
         right.plot(outputs, np.where(slopes == 0, np.nan, np.abs(slopes)), **style)
-    left.set(ylim=(-5, 11), ylabel="J(G)")
+    left.set(ylim=(-5, 13), ylabel="J(G)")
     left.legend(loc="upper right")
     right.set(yscale="log", ylim=(1e-5, 30), ylabel="|∂J(G) / ∂D's output|")
     for panel in (left, right):
         panel.set_xlabel("D's output at G(z), before any sigmoid")
-        _draw_probabilities(panel)
+        _add_probability_axis(panel)
 
 
-def _draw_probabilities(panel):
+def _add_probability_axis(panel):
     """A second axis above: the probability D(G(z)) that belongs to a logit."""
     above = panel.secondary_xaxis("top")
     probabilities = np.array([1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9])

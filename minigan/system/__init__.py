@@ -1,5 +1,6 @@
-"""What a program owes the machine it runs on: whole files, text that never ends a run, and memory
-that is used again.
+"""What a program owes the machine it runs on.
+
+Whole files, text that never ends a run, and memory that is used again.
 
 In the order of reading: terminal, files, memory.
 """

@@ -35,7 +35,7 @@ import safetensors
 import safetensors.numpy
 
 from minigan.backend import backend_of
-from minigan.system.files import remove_leftovers, write
+from minigan.system import remove_leftovers, write
 
 NAME = "checkpoint.safetensors"  # in the folder of a run
 

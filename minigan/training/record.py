@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigan.backend import cpu
-from minigan.engine.tensors import Tensor, raw
+from minigan.engine import Tensor
+from minigan.engine.tensors import raw
 
 
 class Record:
@@ -51,9 +52,11 @@ class Record:
         return dict(zip(self.columns, map(float, recent), strict=True))
 
     def state(self) -> dict:
+        """The rows; waits for the device."""
         return {"rows": self.rows()}
 
     def load_state(self, state: dict):
+        """Takes over `state()` of a record of the same columns, in the place of its own rows."""
         if self._log is not None:
             self._log.drain()  # and kept: a captured step writes to this very log
         self._rows = state["rows"]

@@ -1,7 +1,7 @@
 """How to build a generator again and draw from it: what a checkpoint keeps for other scripts.
 
 with Session(args, parts, sampler=Sampler("dcgan", {"latent": 64})) as session:     kept …
-images, labels = generated(path, 10_000, rng)                                       … for this
+images, labels = generated(path, 10_000, rng)                                   … for this
 """
 
 from __future__ import annotations

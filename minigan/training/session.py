@@ -179,6 +179,7 @@ class Session:
 
     @property
     def status(self) -> int:
+        """The exit status so far: see the class."""
         return 1 if self.lost else self.interrupted.status
 
     def _say_what_became_of_it(self):

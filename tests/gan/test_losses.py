@@ -32,13 +32,13 @@ from minigan.gan import (
     WithFeatures,
     ZeroSum,
     binary_cross_entropy,
-    cross_entropy,
     discriminator_loss,
     feature_matching,
     generator_loss,
     gradient_penalty,
     pulling_away,
     r1_penalty,
+    softmax_cross_entropy,
 )
 
 
@@ -429,7 +429,7 @@ def test_feature_matching_is_the_squared_distance_of_the_means(shape):
     check_gradients(feature_matching, real, fake)
 
 
-def test_cross_entropy_is_the_formula():
+def test_softmax_cross_entropy_is_the_formula():
     logits, labels = fill((4, 3)), np.array([2, 0, 1, 2])
     expected = mean(
         [
@@ -437,10 +437,10 @@ def test_cross_entropy_is_the_formula():
             for row, label in zip(logits, labels, strict=True)
         ]
     )
-    assert cross_entropy(tensor(logits), labels).item() == pytest.approx(expected)
+    assert softmax_cross_entropy(tensor(logits), labels).item() == pytest.approx(expected)
     far = leaves([np.array([[FAR, -FAR]], np.float32)])[0]
-    assert cross_entropy(far, np.array([1])).item() == pytest.approx(2 * FAR)
-    assert cross_entropy(far, np.array([0])).item() == 0
+    assert softmax_cross_entropy(far, np.array([1])).item() == pytest.approx(2 * FAR)
+    assert softmax_cross_entropy(far, np.array([0])).item() == 0
 
 
 @pytest.mark.parametrize(
@@ -454,9 +454,9 @@ def test_cross_entropy_is_the_formula():
         (np.ones((2, 2)), [0, 1], TypeError),
     ],
 )
-def test_cross_entropy_refuses(logits, labels, error):
-    with pytest.raises(error, match="cross_entropy"):
-        cross_entropy(tensor(logits), labels)
+def test_softmax_cross_entropy_refuses(logits, labels, error):
+    with pytest.raises(error, match="softmax_cross_entropy"):
+        softmax_cross_entropy(tensor(logits), labels)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

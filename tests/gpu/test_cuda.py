@@ -209,7 +209,7 @@ def test_the_mean_loss_of_no_images_is_nan_without_a_warning(cuda, name):
             penalties.dragan_penalty(rng)(D, x, x),
             penalties.r1_penalty()(D, x, x),
             losses.feature_matching(D(x), D(x)),
-            losses.cross_entropy(x, labels),
+            losses.softmax_cross_entropy(x, labels),
         ]
         assert [bool(np.isnan(loss.numpy())) for loss in found] == [True] * len(found)
 
@@ -218,7 +218,9 @@ def test_the_mean_loss_of_no_images_is_nan_without_a_warning(cuda, name):
 def test_a_label_out_of_range_is_an_error_where_looking_costs_nothing(cuda, wrong):
     labels, said = np.array(wrong), f"run from {min(wrong)} to {max(wrong)}, expected 0 to 2"
     made = {
-        "cross_entropy": lambda d: losses.cross_entropy(tensor(X23, device=d), d.asarray(labels)),
+        "softmax_cross_entropy": lambda d: losses.softmax_cross_entropy(
+            tensor(X23, device=d), d.asarray(labels)
+        ),
         "Embedding": lambda d: nn.Embedding(3, 1, rng=d.generator(0))(d.asarray(labels)),
     }
     for what, f in made.items():
@@ -228,9 +230,9 @@ def test_a_label_out_of_range_is_an_error_where_looking_costs_nothing(cuda, wron
     with pytest.raises(ValueError, match=f"to_unit: indices {said}"):
         cpu.to_unit(images, labels)
     if hasattr(cuda.xp, "hardware"):  # CuPy's index wraps, and nothing waits
-        wrapped = losses.cross_entropy(tensor(X23), labels % 3).item()
+        wrapped = losses.softmax_cross_entropy(tensor(X23), labels % 3).item()
         with cuda.xp.refusing_synchronisation():
-            loss = made["cross_entropy"](cuda)
+            loss = made["softmax_cross_entropy"](cuda)
         assert loss.item() == pytest.approx(wrapped, rel=1e-6)
 
 
@@ -381,7 +383,7 @@ class Fixed:
     [
         lambda x, labels: losses.pulling_away(x),
         lambda x, labels: losses.feature_matching(x, x * x),
-        lambda x, labels: losses.cross_entropy(x, labels),
+        lambda x, labels: losses.softmax_cross_entropy(x, labels),
         lambda x, labels: losses.EnergyBased(0.7).discriminator(x * x, x * x),
     ],
     ids=["pulling away", "feature matching", "cross entropy", "energies"],

@@ -122,7 +122,7 @@ _classes = gan.AuxiliaryClassifier(gan.NonSaturating(), weight=0.5)
 LOSSES |= _with_more("AuxiliaryClassifier", _classes, [_CLASSES])
 LOSSES |= {
     "binary_cross_entropy": (lambda x: gan.binary_cross_entropy(x, 0.9), (_REAL,)),
-    "cross_entropy": (lambda x: gan.cross_entropy(x, _CLASSES), (fill((4, 3)),)),
+    "softmax_cross_entropy": (lambda x: gan.softmax_cross_entropy(x, _CLASSES), (fill((4, 3)),)),
     "feature_matching": (gan.feature_matching, (fill((5, 3)), fill((4, 3), seed=1))),
     "pulling_away": (gan.pulling_away, (fill((5, 3)),)),
 }

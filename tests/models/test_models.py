@@ -14,7 +14,7 @@ from tables import GENERATORS as SMALL
 from minigan import nn
 from minigan.backend import cpu
 from minigan.engine import grad, tensor
-from minigan.gan import EnergyBased, NonSaturating, cross_entropy
+from minigan.gan import EnergyBased, NonSaturating, softmax_cross_entropy
 from minigan.models import (
     GENERATORS,
     Autoencoder,
@@ -284,7 +284,7 @@ def test_image_classifier_takes_all_sizes_that_dcgan_makes(size, start, stages, 
 
 def test_image_classifier_learns_everywhere():
     C = image_classifier(rng=rng(1), dropout=rng(2), width=3, hidden=8)
-    loss = cross_entropy(C(values((40, 28, 28, 1))), np.arange(40) % 10)
+    loss = softmax_cross_entropy(C(values((40, 28, 28, 1))), np.arange(40) % 10)
     for p, g in zip(C.parameters(), grad(loss, C.parameters()), strict=True):
         assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
         assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.shape
