@@ -302,7 +302,7 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
     ),
     "cgan": Example(
-        small="--data CLASSES --steps 2 --size 8 --width 4 --latent 3 --batch 8 --every 2",
+        small="--data CLASSES --steps 2 --size 8 --hidden 8 --latent 3 --batch 8 --every 2",
         writes="between.png checkpoint.safetensors losses.png samples_000002.png training.gif",
         resumes=True,
         options=TRAINING
