@@ -14,7 +14,7 @@ from minigan.data.digits import drawn_digits
 from minigan.data.folder import load_folder
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
-from minigan.data.shapes import SCENES, Scenes, centroids
+from minigan.data.shapes import SCENES, Scenes, centroids, wander
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 
 NAMES = (*COLLECTIONS, "digits")  # what `--data` means without being a folder

@@ -36,7 +36,7 @@ COLOURS = {
     "magenta": (1, 0, 1),
 }
 SHAPES = ("circle", "square", "triangle")
-AREAS = {"small": 30.0, "large": 70.0}  # pixels²; each varies by a tenth
+AREAS = {"small": 36.0, "large": 80.0}  # pixels²; each varies by a tenth
 PLACES = {  # (x, y) in pixels, y down
     "at the top left": (9, 9),
     "at the top right": (19, 9),
@@ -130,9 +130,9 @@ class Scenes:
         return np.array([*map(self.vocabulary.index, words), *[0] * (length - len(words))])
 
     def called(self, facts) -> str:
-        """What a scene is called, by its facts (attributes,); "nothing known" if there is no such."""
+        """What a scene is called, by its facts (attributes,); or "no scene"."""
         found = np.flatnonzero((self.facts == facts).all(1))
-        return self.sentences[found[0]][0] if len(found) else "nothing known"
+        return self.sentences[found[0]][0] if len(found) else "no scene"
 
     def near(self) -> np.ndarray:
         """The seen scenes that differ in one attribute from each scene: int64 (scenes, m).
@@ -165,7 +165,7 @@ def _cover(shape: str, area, centre) -> np.ndarray:
 
 
 def _lit(colour, shape, area, place, rng) -> np.ndarray:
-    """Shapes in light, float32 (n, 28, 28, 3): colours and shapes (n,), areas (n,), places (n, 2)."""
+    """Shapes in light, float32 (n, 28, 28, 3): colours, shapes, areas, (n,), and places (n, 2)."""
     n = len(colour)
     area = area * rng.uniform((n,), 0.9, 1.1)
     centre = place + rng.uniform((n, 2), -JITTER, JITTER)
@@ -205,6 +205,15 @@ def centroids(images: np.ndarray) -> np.ndarray:
     light, grid = _light(images), np.arange(SIZE, dtype=np.float32) + np.float32(0.5)
     total = np.maximum(light.sum((1, 2)), 1e-3)
     return np.stack([light.sum(1) @ grid, light.sum(2) @ grid], 1) / total[:, None]
+
+
+def wander(images: np.ndarray, labels: np.ndarray) -> float:
+    """How far the places of images of one scene differ, in pixels: the standard deviation of x and
+    of y, within each scene, of which there are two images or more; its root mean square.
+    """
+    centres = centroids(images)
+    variances = [centres[labels == scene].var(0, ddof=1).mean() for scene in np.unique(labels)]
+    return float(np.mean(variances) ** 0.5)
 
 
 def _seen(images):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigan.data import DataError
-from minigan.data.shapes import COLOURS, JITTER, PLACES, SCENES, SHAPES, centroids
+from minigan.data.shapes import COLOURS, JITTER, PLACES, SCENES, SHAPES, centroids, wander
 
 kinds = pytest.mark.parametrize("scenes", SCENES.values(), ids=SCENES)
 
@@ -61,6 +61,10 @@ def test_a_place_is_where_the_light_is():
     away = centroids(images.images) - places
     assert abs(away).max() < JITTER + 0.1
     assert away.std(0) == pytest.approx(2 * JITTER / np.sqrt(12), rel=0.05)
+    spread = wander(images.images, images.labels)
+    assert spread == pytest.approx(2 * JITTER / np.sqrt(12), rel=0.05)
+    alike = images.images[np.unique(images.labels, return_index=True)[1]].repeat(2, 0)
+    assert wander(alike, np.unique(images.labels).repeat(2)) == 0
 
 
 @kinds
@@ -135,4 +139,4 @@ def test_a_caption_that_is_none_is_refused(caption, said):
 
 
 def test_what_is_no_scene_has_no_name():
-    assert SCENES["two"].called([0, 0, 0, 0, 0]) == "nothing known"  # two of one colour
+    assert SCENES["two"].called([0, 0, 0, 0, 0]) == "no scene"  # two of one colour
