@@ -28,9 +28,8 @@ from minigan.models import CaptionDiscriminator, CaptionGenerator
 from minigan.training import GAME, Record, Session, Watch, options, run
 
 IMAGES, COUNTED = 24_000, 2000  # images to learn from; samples that are counted
-GROUP = 4  # images of one caption that D compares, as otherwise G makes no use of z
 ROWS, COLUMNS = 10, 8  # captions in a picture, and samples of each
-BEST = {"one": "sum", "two": "order"}  # the encoder for each kind of scenes
+BEST = {"one": ("sum", 4), "two": ("order", 1)}  # for each kind of scenes: encoder and group
 
 
 def parse(argv=None):
@@ -44,11 +43,16 @@ def parse(argv=None):
     options.shared(p, batch=64, width=24, hidden=256, latent=32, lr_g=1e-3, lr_d=5e-4, every=400)
     add = p.add_argument
     add("--scenes", choices=BEST, default="one", help="how many shapes there are in an image")
-    add("--encoder", choices=("sum", "order", "id"), help=f"of captions; by default {BEST}")
+    add("--encoder", choices=("sum", "order", "id"), help=f"of captions: {BEST}")
+    add(
+        "--group", type=options.whole(1), help="images of a caption that D compares, lest z be idle"
+    )
     add("--shuffle", action="store_true", help="captions of other images: nothing can be learnt")
     add("--interpolate", type=options.above(0), help="GAN-INT: weight of blends of two captions")
     add("--caption", help="what to draw into caption.png")
     args = options.parse(p, argv)
+    encoder, group = BEST[args.scenes]
+    args.encoder, args.group = args.encoder or encoder, args.group or group
     if args.caption is not None and args.encoder == "id":
         raise options.OptionError("--caption: --encoder id knows no words")
     return args
@@ -59,23 +63,22 @@ def main(argv=None):
     backend, scenes = options.device(args), data.SCENES[args.scenes]
     caption = vars(args).pop("caption")  # no part of this run, nor of its checkpoint
     asked = None if caption is None else np.tile(scenes.words(caption), (COLUMNS, 1))
-    encoder, captions, words = args.encoder, scenes.captions, len(scenes.vocabulary)
-    if encoder == "id":
+    captions, words = scenes.captions, len(scenes.vocabulary)
+    if args.encoder == "id":
         words = captions[..., 0].size
         captions = np.arange(words).reshape(len(scenes), -1, 1)
     _, k, length = captions.shape
-    order = (encoder or BEST[args.scenes]) == "order"
-    reader = {"words": words, "length": length, "order": order}
+    reader = {"words": words, "length": length, "order": args.encoder == "order"}
     dataset = scenes.draw(IMAGES, args.seed)
     if args.shuffle:
         mixed = np.random.default_rng(args.seed).permutation(dataset.labels)
         dataset = replace(dataset, labels=mixed)
     weights, noise = backend.generator(args.seed).spawn(2)
     with options.building():
-        batches = Batches(dataset, args.batch, args.seed, backend, group=GROUP)
+        batches = Batches(dataset, args.batch, args.seed, backend, group=args.group)
         shape = {"rng": weights, "channels": 3, "width": args.width, "hidden": args.hidden}
         G = CaptionGenerator(reader, latent=args.latent, **shape)
-        D = CaptionDiscriminator(reader, group=GROUP, **shape)
+        D = CaptionDiscriminator(reader, group=args.group, **shape)
         rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
         G_optimizer = optim.Adam(G, rates[0], betas=(0.5, 0.999))
         D_optimizer = optim.Adam(D, rates[1], betas=(0.5, 0.999))
@@ -85,8 +88,8 @@ def main(argv=None):
 
     def said(labels):
         """One of the captions of each scene, the same within a group."""
-        which = noise.integers(0, k, (args.batch // GROUP, 1))
-        return Tensor(table.take((labels.reshape(-1, GROUP) * k + which).reshape(-1), axis=0))
+        which = noise.integers(0, k, (args.batch // args.group, 1))
+        return Tensor(table.take((labels.reshape(-1, args.group) * k + which).reshape(-1), axis=0))
 
     def other(labels):
         """For each scene one that differs in one attribute, and is not held out."""

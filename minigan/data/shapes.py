@@ -26,7 +26,7 @@ from minigan.data.idx import DataError
 
 SIZE = 28  # pixels, the image's side
 CHUNK = 500  # images that are drawn or read at once
-JITTER = 1.25  # pixels that a shape may lie beside its place, in x and in y
+JITTER = 1.25  # pixels that a shape may lie beside its place, in x and in y; of two, a little less
 COLOURS = {
     "red": (1, 0, 0),
     "green": (0, 1, 0),
@@ -45,7 +45,7 @@ PLACES = {  # (x, y) in pixels, y down
     "at the bottom right": (19, 19),
 }
 AXES = {"left of": "right of", "above": "below"}  # of a first shape to a second, and back
-APART, AREA_OF_TWO = 6.5, 45.0  # pixels from the middle to each of two shapes, and its area
+APART, AREA_OF_TWO = 6.5, 49.0  # pixels from the middle to each of two shapes, and its area
 
 SENTENCES = (
     "a {size} {colour} {shape} {place}",
@@ -104,7 +104,7 @@ class Scenes:
         for start in range(0, n, CHUNK):
             facts = self.facts[labels[start : start + CHUNK]]
             parts = _PARTS[self.name](facts)
-            light = sum(_lit(*part, rng) for part in parts)
+            light = sum(_lit(rng, *part) for part in parts)
             images[start : start + CHUNK] = np.rint(light * 255)
         recipe = f"{self.name}({n}, {seed}, {held})"
         names = tuple(texts[0] for texts in self.sentences)
@@ -164,11 +164,11 @@ def _cover(shape: str, area, centre) -> np.ndarray:
     return np.clip(np.float32(0.5) - outside, 0, 1)
 
 
-def _lit(colour, shape, area, place, rng) -> np.ndarray:
+def _lit(rng, colour, shape, area, place, jitter=JITTER) -> np.ndarray:
     """Shapes in light, float32 (n, 28, 28, 3): colours, shapes, areas, (n,), and places (n, 2)."""
     n = len(colour)
     area = area * rng.uniform((n,), 0.9, 1.1)
-    centre = place + rng.uniform((n, 2), -JITTER, JITTER)
+    centre = place + rng.uniform((n, 2), -jitter, jitter)
     cover = np.zeros((n, SIZE, SIZE), np.float32)
     for i, name in enumerate(SHAPES):
         members = shape == i
@@ -188,8 +188,8 @@ def _two(facts):
     colour, shape, other_colour, other_shape, axis = facts.T
     away = APART * np.eye(2)[axis]
     area, middle = np.full(len(facts), AREA_OF_TWO), SIZE / 2
-    first = (colour, shape, area, middle - away)
-    return [first, (other_colour, other_shape, area, middle + away)]
+    first = (colour, shape, area, middle - away, 1.0)
+    return [first, (other_colour, other_shape, area, middle + away, 1.0)]
 
 
 # --- Reading -------------------------------------------------------------------------------------

@@ -66,19 +66,20 @@ class CaptionDiscriminator(Module):
     caption says, in as many numbers. The second term is a projection (Miyato and Koyama 2018).
 
     reader: the options of a `CaptionEncoder`. Images are 28 × 28. `group` that follow each other
-    have one caption, and a feature says how much they differ: without it D can't tell a G that
-    makes one image of each caption, whatever z is. `look` gives f and `judge` the verdict on it, so
-    that several captions can be held against an image that is looked at once.
+    have one caption, and a feature says how much they differ: without it, as with a group of 1, D
+    can't tell a G that makes one image of each caption, whatever z is. `look` gives f and `judge`
+    the verdict on it, so that an image that was looked at once is held against several captions.
     """
 
     def __init__(self, reader: dict, *, rng: Generator, channels=3, width=24, hidden=256, group=4):
         init = normal(0.02)
         look = list(dcgan_discriminator(rng=rng, channels=channels, width=width))[:-2]
+        compare = [MinibatchStd(group)] if group > 1 else []
         self.look = Sequential(
             *look,
-            MinibatchStd(group),
+            *compare,
             Flatten(),
-            Linear(7 * 7 * (2 * width + 1), hidden, rng=rng, init=init, bias=False),
+            Linear(7 * 7 * (2 * width + len(compare)), hidden, rng=rng, init=init, bias=False),
             BatchNorm(hidden, rng=rng),
             LeakyReLU(0.2),
         )
