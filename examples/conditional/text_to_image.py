@@ -27,7 +27,7 @@ from minigan.gan import generator_loss
 from minigan.models import CaptionDiscriminator, CaptionGenerator
 from minigan.training import GAME, Record, Session, Watch, options, run
 
-IMAGES, COUNTED = 24_000, 2000  # images to learn from; samples that are counted
+COUNTED = 2000  # samples that are counted
 ROWS, COLUMNS = 10, 8  # captions in a picture, and samples of each
 BEST = {"one": ("sum", 4), "two": ("order", 1)}  # for each kind of scenes: encoder and group
 
@@ -38,11 +38,12 @@ def parse(argv=None):
         steps=3200,
         out="runs/text_to_image",
         resumable=True,
-        quick={"steps": 800, "every": 200},
+        quick={"steps": lambda n: max(1, n // 4), "every": 200},
     )
     options.shared(p, batch=64, width=24, hidden=256, latent=32, lr_g=1e-3, lr_d=5e-4, every=400)
     add = p.add_argument
     add("--scenes", choices=BEST, default="one", help="how many shapes there are in an image")
+    add("--images", type=options.whole(1), default=24_000, help="drawn to learn from")
     add("--encoder", choices=("sum", "order", "id"), help=f"of captions: {BEST}")
     add(
         "--group", type=options.whole(1), help="images of a caption that D compares, lest z be idle"
@@ -69,7 +70,7 @@ def main(argv=None):
         captions = np.arange(words).reshape(len(scenes), -1, 1)
     _, k, length = captions.shape
     reader = {"words": words, "length": length, "order": args.encoder == "order"}
-    dataset = scenes.draw(IMAGES, args.seed)
+    dataset = scenes.draw(args.images, args.seed)
     if args.shuffle:
         mixed = np.random.default_rng(args.seed).permutation(dataset.labels)
         dataset = replace(dataset, labels=mixed)

@@ -308,14 +308,15 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
     ),
     "text_to_image": Example(
-        small="--steps 2 --width 4 --hidden 8 --latent 3 --batch 8 --every 2",
-        smaller={"IMAGES": 600, "COUNTED": 400},
+        small="--images 600 --steps 2 --width 4 --hidden 8 --latent 3 --batch 8 --every 2",
+        smaller={"COUNTED": 400},
         writes="checkpoint.safetensors samples_000002.png text_to_image.png training.gif",
         resumes=True,
         options=TRAINING
         | {key: DCGAN[key] for key in ("--batch", "--width", "--latent", "--lr-g", "--lr-d")}
         | {
             "--hidden": Row("4 12"),
+            "--images": Row("500 700"),
             "--scenes": Row("two"),
             "--encoder": Row("order id"),
             "--group": Row("1 2"),
