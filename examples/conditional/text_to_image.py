@@ -28,7 +28,7 @@ from minigan.models import CaptionDiscriminator, CaptionGenerator
 from minigan.training import GAME, Record, Session, Watch, options, run
 
 COUNTED = 2000  # samples that are counted
-ROWS, COLUMNS = 10, 8  # captions in a picture, and samples of each
+ROWS, COLUMNS = 8, 8  # captions in a picture, and samples of each
 BEST = {"one": ("sum", 4), "two": ("order", 1)}  # for each kind of scenes: encoder and group
 
 
@@ -186,7 +186,7 @@ def marks(scenes, held, seed, draw) -> str:
 
 def picture(names, grid):
     """Captions, and beside each the row of its samples."""
-    with plots.panels(size=(8.4, 0.2 + 0.62 * len(names))) as (figure, panel):
+    with plots.panels(size=(9.6, 0.2 + 0.62 * len(names))) as (figure, panel):
         panel.imshow(grid)
         panel.set_yticks((np.arange(len(names)) + 0.5) * len(grid) / len(names), names)
         panel.set_xticks([])

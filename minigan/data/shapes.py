@@ -45,7 +45,7 @@ PLACES = {  # (x, y) in pixels, y down
     "at the bottom right": (19, 19),
 }
 AXES = {"left of": "right of", "above": "below"}  # of a first shape to a second, and back
-APART, AREA_OF_TWO = 6.5, 49.0  # pixels from the middle to each of two shapes, and its area
+APART, AREA_OF_TWO = 7.0, 54.0  # pixels from the middle to each of two shapes, and its area
 
 SENTENCES = (
     "a {size} {colour} {shape} {place}",
