@@ -186,8 +186,9 @@ def marks(scenes, held, seed, draw) -> str:
 
 def picture(names, grid):
     """Captions, and beside each the row of its samples."""
-    with plots.panels(size=(9.6, 0.2 + 0.62 * len(names))) as (figure, panel):
+    with plots.panels(size=(8.6, 0.2 + 0.62 * len(names))) as (figure, panel):
         panel.imshow(grid)
+        panel.set_anchor("E")  # room for the captions
         panel.set_yticks((np.arange(len(names)) + 0.5) * len(grid) / len(names), names)
         panel.set_xticks([])
         panel.tick_params(length=0)
