@@ -33,11 +33,13 @@ def parse(argv=None):
         resumable=True,
     )
     options.images(p, batch=64, width=32, hidden=256, latent=64, samples=64, every=100)
-    options.shared(p, lr_g=None, lr_d=5e-4, critic_steps=1)
+    options.shared(p, lr_d=5e-4, critic_steps=1)
+    rate = "G's learning rate; by default 1e-3, or 5e-4 where D has several steps to each of G's"
+    p.add_argument("--lr-g", type=options.above(0), help=rate)
     p.add_argument("--loss", choices=sorted(losses.OBJECTIVES), default="non-saturating")
     p.add_argument("--clip", type=options.above(0), help="bound D's weights; it learns by RMSprop")
     args = options.parse(p, argv)
-    if args.lr_g is None:  # G's is twice D's, unless D has several steps to each of G's
+    if args.lr_g is None:  # twice D's, unless D has several steps to each of G's
         args.lr_g = 1e-3 if args.critic_steps == 1 else 5e-4
     return args
 

@@ -334,6 +334,8 @@ class Results:
         self.path = path
         try:
             self.runs = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(self.runs, dict):
+                raise ValueError("it holds no runs")
         except FileNotFoundError:
             self.runs = {}
         except ValueError as error:

@@ -105,7 +105,7 @@ def _leading_to(order: list[Node], targets) -> set[Node]:
 def _stale(leaf, version) -> str:
     times = f"was updated {leaf.version - version} time(s) after this graph was built"
     mend = "compute the forward pass again after the update (for a generator step, D(fake) anew)"
-    return f"parameter{named(leaf)} of shape {leaf.shape} {times}: {mend}"
+    return f"parameter{named(leaf)} of shape {leaf.shape} {times}, so this would be wrong: {mend}"
 
 
 def backward(y: Tensor, cotangent=None):

@@ -175,34 +175,38 @@ class Reshape(Module):
 
 
 class _Function(Module):
-    """A function of its input, and of the numbers that the layer is made with."""
+    """A function of its input, and of the attributes that `given` names."""
 
-    def __init__(self, *numbers):
-        self.numbers = numbers
+    given: tuple[str, ...] = ()
 
     def forward(self, x):
-        return self.function(x, *self.numbers)
+        return self.function(x, *self._values())
+
+    def _values(self):
+        return [getattr(self, name) for name in self.given]
 
     def describe(self):
-        return ", ".join(map(str, self.numbers))
+        return ", ".join(map(str, self._values()))
 
 
 class Upsample(_Function):
     """Nearest-neighbour enlargement: (n, h, w, c) -> (n, h·factor, w·factor, c)."""
 
-    function = staticmethod(F.upsample_nearest)
+    function, given = staticmethod(F.upsample_nearest), ("factor",)
 
     def __init__(self, factor=2):
         pair("Upsample: factor", factor)
-        super().__init__(factor)
+        self.factor = factor
 
 
 class _Pool(_Function):
     """What poolings share: (n, h, w, c) -> (n, h', w', c); the stride is the kernel by default."""
 
+    given = ("kernel", "stride")
+
     def __init__(self, kernel, stride=None):
         name, stride = type(self).__name__, kernel if stride is None else stride
-        super().__init__(pair(f"{name}: kernel", kernel), pair(f"{name}: stride", stride))
+        self.kernel, self.stride = pair(f"{name}: kernel", kernel), pair(f"{name}: stride", stride)
 
 
 class AvgPool2d(_Pool):
@@ -226,19 +230,19 @@ class ReLU(_Function):
 class LeakyReLU(_Function):
     """x where x > 0, slope · x elsewhere."""
 
-    function = staticmethod(F.leaky_relu)
+    function, given = staticmethod(F.leaky_relu), ("slope",)
 
     def __init__(self, slope=0.2):
-        super().__init__(slope)
+        self.slope = slope
 
 
 class ELU(_Function):
     """x where x > 0, α (eˣ − 1) elsewhere."""
 
-    function = staticmethod(F.elu)
+    function, given = staticmethod(F.elu), ("alpha",)
 
     def __init__(self, alpha=1.0):
-        super().__init__(alpha)
+        self.alpha = alpha
 
 
 class Tanh(_Function):

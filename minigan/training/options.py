@@ -196,6 +196,14 @@ def _resumed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
                 f"{path} was made {made}, which a run {asked} does not continue: "
                 "leave the option out, or start a new run without --resume"
             )
+    for action in p._actions:
+        value = options.get(action.dest)
+        if action.choices and value is not None and value not in action.choices:
+            made = _in_words(action.dest, value)
+            raise CheckpointError(
+                f"{path} was made {made}, which is none of {', '.join(action.choices)}: "
+                "it is another script's"
+            )
     folder = options.get("data") or ""
     if "data" not in given and os.path.isabs(folder) and not os.path.isdir(folder):
         raise CheckpointError(

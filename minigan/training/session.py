@@ -91,6 +91,8 @@ class Session:
         self.start = self.done = self._resume()
         if self.batches is not None:
             self.batches.step = self.start * self.moves
+        if self.watch is not None:
+            self.watch.begin()
         self._began = time.perf_counter()
         self.interrupted = self._open.enter_context(Interrupt())
         self.progress = self._open.enter_context(Progress(self.total, self.start))

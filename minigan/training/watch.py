@@ -94,8 +94,12 @@ class Watch:
         self.record, self.show, self.troubles = record, show, troubles or {}
         self.every, self.recent, self.calm, self.early = every, recent, calm, early
         self.batch, self.real = batch, real
-        self._looked = time.perf_counter(), len(record)
         self._said = set()
+        self.begin()
+
+    def begin(self):
+        """The run begins or goes on: what was done before does not count for its speed."""
+        self._looked = time.perf_counter(), len(self.record)
 
     @classmethod
     def of_images(cls, record, objective, dataset: Dataset, batch, *, low=-1.0, **options):
@@ -104,8 +108,9 @@ class Watch:
         low: the darkest pixel of what a step returns, the brightest being 1.
         """
         seen = Tensor(cpu.asarray(to_unit(dataset.images[:1000])))
-        troubles = {collapse: None} | ({no_contest: None} if objective.probabilistic else {})
         real = spread(seen).item() * (1 - low) / 2
+        troubles = {collapse: None} if real else {}  # of images that are all alike it is no trouble
+        troubles |= {no_contest: None} if objective.probabilistic else {}
         return cls(record, show=game, troubles=troubles, batch=batch, real=real, **options)
 
     def look(self, step, samples: Tensor | None, progress) -> bool:

@@ -156,7 +156,8 @@ def test_a_run_that_loses_its_weights_stands_in_the_table(tmp_path, example, cap
 # --- Mistakes ------------------------------------------------------------------------------------
 
 
-def test_a_damaged_table_is_one_line(tmp_path):
-    (tmp_path / "table.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_table_is_one_line(text, tmp_path):
+    (tmp_path / "table.json").write_text(text)
     _, err = run(SCRIPT, "--out", tmp_path, status=2)
     assert "table.json is damaged" in complaint(err)

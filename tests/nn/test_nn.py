@@ -1228,3 +1228,29 @@ def test_sizes_are_integers_numpys_too(name):
 def test_a_shape_that_can_not_be_is_refused(shape):
     with pytest.raises(ValueError, match="expected sizes of at least 1, or one -1"):
         nn.Reshape(*shape)
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus])
+def test_a_layer_without_settings_takes_none(layer):
+    with pytest.raises(TypeError, match="takes no arguments"):
+        layer(0.2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [
+        (nn.LeakyReLU(0.2), "slope", 0.5),
+        (nn.ELU(1.0), "alpha", 2.0),
+        (nn.Upsample(2), "factor", 3),
+        (nn.AvgPool2d(2), "kernel", (1, 2)),
+        (nn.MaxPool2d(2), "stride", (1, 1)),
+    ],
+)
+def test_a_setting_is_an_attribute_that_may_be_changed(layer, name, value):
+    x = tensor(rng().normal((1, 4, 4, 2)))
+    before = layer(x).numpy()
+    assert getattr(layer, name) != value
+    setattr(layer, name, value)
+    after = layer(x).numpy()
+    assert after.shape != before.shape or (after != before).any()
+    assert str(value) in repr(layer)

@@ -101,6 +101,20 @@ def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
     assert parse("--resume", saved, "--lr-g", 0.1).lr_g == 0.1
 
 
+def test_a_run_of_another_script_is_not_gone_on_with(tmp_path):
+    """Seen by an option whose choices are others there, before anything is built after it."""
+    p = options.parser("", out=tmp_path, steps=3, resumable=True)
+    p.add_argument("--loss", choices=["hinge", "minimax"])
+    path = tmp_path / checkpoint.NAME
+    for loss in (None, "hinge"):
+        checkpoint.save(path, {}, step=1, options={"loss": loss})
+        assert options.parse(p, ["--resume"]).loss == loss
+    checkpoint.save(path, {}, step=1, options={"loss": "began"})
+    said = "made with --loss began, which is none of hinge, minimax: it is another script's"
+    with pytest.raises(CheckpointError, match=said):
+        options.parse(p, ["--resume"])
+
+
 def test_resuming_from_nothing_says_so(tmp_path):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         parse("--resume", "--out", tmp_path)

@@ -98,7 +98,8 @@ def test_bodies_and_saves_come_when_they_are_due_and_at_the_end(tmp_path, saves,
 def test_looks_saves_and_bodies_have_rhythms_of_their_own(tmp_path, saves):
     run = Run(tmp_path, every=6)
     looks = []
-    run.session.watch = type("", (), {"every": 5, "look": lambda *a: looks.append(a[1]) or True})()
+    look = {"every": 5, "begin": lambda _: None, "look": lambda *a: looks.append(a[1]) or True}
+    run.session.watch = type("", (), look)()
     run.play(body=3)
     assert run.noted == [3, 6, 9, 10] and saves == [6, 10]
     assert looks == [3, 5, 6, 9, 10], "once for each step"
@@ -301,3 +302,20 @@ def test_dcgan_on_the_device_is_the_dcgan_without_replays(argv, cuda, tmp_path, 
 
 
 SMALL = data.Dataset("small", np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), np.uint8))
+
+
+def test_the_speed_of_a_resumed_run_counts_its_own_steps(tmp_path, monkeypatch):
+    """And no time before the first of them, in which networks are built and data is read."""
+    now = itertools.count(0, 2)  # seconds: a tick for each look at the clock
+    monkeypatch.setattr("minigan.training.watch.time.perf_counter", lambda: next(now))
+    shown = []
+    for argv in (["--steps", 4], ["--resume", "--steps", 8]):
+        run = Run(tmp_path, *argv, look=4)
+        watch = run.session.watch
+        watch.batch, watch.show = 6, lambda now: ""
+        with run.session as session:
+            monkeypatch.setattr(session.progress, "show", shown.append)
+            next(now), next(now)
+            for _ in session.steps(run.step):
+                pass
+    assert len(shown) == 2 and shown[0] == shown[1]

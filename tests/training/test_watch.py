@@ -80,6 +80,14 @@ def test_collapse_is_seen_once_g_is_no_longer_fresh():
         assert healthy and ["mode collapse" in line for line in screen.said] == [True] * said
 
 
+def test_images_that_are_all_black_are_no_collapse():
+    """Real images of no diversity have no share of it, and so no trouble with it."""
+    alike, screen = data.Dataset("black", 0 * BYTES), Screen()
+    watch = Watch.of_images(Record(*GAME), losses.NonSaturating(), alike, 8, early=1)
+    watch.record.add(*ROW)
+    assert watch.look(1, Tensor(DULL), screen) and not screen.said
+
+
 @pytest.mark.parametrize("low", [-1.0, 0.0])
 @pytest.mark.parametrize(("share", "said"), [(0.9, 0), (1.1, 0), (0.19, 1), (0.22, 0)])
 def test_diversity_is_a_share_of_the_datas(share, said, low):
