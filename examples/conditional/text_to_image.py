@@ -6,12 +6,12 @@ images with captions of which one attribute is wrong, and must refuse those too 
 say what was never drawn before, and a rule reads off the pixels what is there.
 
     python examples/conditional/text_to_image.py                      two minutes on one CPU core
-    python examples/conditional/text_to_image.py --scenes two         "… left of a blue square"
     python examples/conditional/text_to_image.py --resume --caption "a tiny cyan square"
+    python examples/conditional/text_to_image.py --scenes two --batch 32 --steps 6000
 
-Controls that must fail: --encoder id (a number for each caption, no words), --shuffle and, of two
-shapes, --encoder sum (no order). It writes text_to_image.png, samples_*.png, training.gif,
-checkpoint.safetensors and, where it is asked to, caption.png.
+The last draws "a red circle left of a blue square". Controls that must fail: --encoder id (a number
+for each caption), --shuffle and, of two, --encoder sum (no order). It writes text_to_image.png,
+samples_*.png, training.gif, checkpoint.safetensors and, where it is asked to, caption.png.
 """
 
 from __future__ import annotations
