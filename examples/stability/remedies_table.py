@@ -386,7 +386,7 @@ def print_table(rows, args):
     print(f"{args.data}, z = {args.latent}; means over seeds ± 95% intervals")
     print(
         f"{'':26}{'recovered':>11}{'kept (strict)':>15}{'high quality %':>16}{'KL, nats':>16}"
-        f"{'s':>6}   published, elsewhere: recovered / high quality % / KL"
+        f"{'time':>8}   published, elsewhere: recovered / high quality % / KL"
     )
     for name, runs in rows.items():
         found = [run["found"] for run in runs if run["found"]]
@@ -397,7 +397,7 @@ def print_table(rows, args):
             line += f"{mean_and_interval([f['strict'] for f in found]):>15}"
             line += f"{mean_and_interval([f['high_quality'] for f in found], 100):>16}"
             line += f"{mean_and_interval([f['kl'] for f in found], digits=3):>16}"
-            line += f"{np.mean([run['seconds'] for run in runs]):6.0f}"
+            line += f"{np.mean([run['seconds'] for run in runs]):6.0f} s"
         line += f"   {published[name]}" if name in published else ""
         print(line + (f"   {lost} of {len(runs)} runs ended in NaN" if lost else ""))
 

@@ -149,7 +149,7 @@ def observed(example, argv) -> Seen:
     folder = Path(argv[len(argv) - argv[::-1].index("--out")])
     return Seen(
         status=status,
-        out=re.sub(r"[\d.]+ s\b", "", out.replace(str(folder), "")),
+        out=re.sub(r" *[\d.]+ s\b", "", out.replace(str(folder), "")),
         err=err,
         files=contents(folder),
         rows=[record.rows() for record in records],

@@ -42,4 +42,5 @@ def test_runs_stand_side_by_side_and_may_be_empty():
     for n, panel in enumerate(drawn):
         assert (panel.get_title(loc="left"), panel.get_xlabel()) == (f"run {n}", f"{n} samples")
         assert len(panel.collections[0].get_offsets()) == n
-    assert plots.frame(figure).shape == (460, 1295, 3)
+    height, width, _ = plots.frame(figure).shape
+    assert width == 1295 and height in (459, 460)  # as Matplotlib rounds 2 rows of 2.3 inches
