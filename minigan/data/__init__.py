@@ -1,8 +1,8 @@
-"""Data: real images, drawn digits, toy densities, and the batches a training loop takes.
+"""Data: real images, drawn digits, captioned shapes, toy densities, and a training loop's batches.
 
 `choose` is what stands behind the option `--data` of the examples.
 
-In the order of reading: idx, dataset, digits, folder, mnist, toy.
+In the order of reading: idx, dataset, digits, shapes, folder, mnist, toy.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from minigan.data.digits import drawn_digits
 from minigan.data.folder import load_folder
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
+from minigan.data.shapes import SCENES, Scenes, centroids, wander
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 
 NAMES = (*COLLECTIONS, "digits")  # what `--data` means without being a folder

@@ -4,10 +4,11 @@ Each network is made by a function that returns a plain `Sequential`: what is bu
 reads. One that takes more than images or noise, or gives more than one thing, is a class.
 GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
-In the order of reading: perceptron, dcgan, conditional, goodfellow, began, classifier.
+In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, classifier.
 """
 
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
+from minigan.models.captions import CaptionDiscriminator, CaptionEncoder, CaptionGenerator
 from minigan.models.classifier import image_classifier
 from minigan.models.conditional import (
     ConditionalGenerator,

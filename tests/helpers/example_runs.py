@@ -94,6 +94,12 @@ def frames(value, seen, usual):
     assert seen.files["training.gif"] == str(int(value) + 1)
 
 
+def captioned(value, seen, usual):
+    """A picture beside the others, and nothing else: the run is the same."""
+    assert seen.files.keys() - usual.files.keys() == {"caption.png"} and "by the rule: " in seen.out
+    assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
+
+
 def windows(value, seen, usual):
     assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
 
@@ -327,6 +333,37 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 1000",
         not_then="between.png",
+    ),
+    "text_to_image": Example(
+        small="--images 600 --steps 2 --width 4 --hidden 8 --latent 3 --batch 8 --every 2",
+        smaller={"COUNTED": 400},
+        writes="checkpoint.safetensors samples_000002.png text_to_image.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--batch", "--width", "--latent", "--lr-g", "--lr-d")}
+        | {
+            "--hidden": Row("4 12"),
+            "--images": Row("500 700"),
+            "--scenes": Row("two"),
+            "--encoder": Row("order id"),
+            "--group": Row("1 2"),
+            "--shuffle": Row(),
+            "--interpolate": Row("0.5 1"),
+            "--caption": Row("yellow magenta", captioned),
+            "--every": Row("1 3", pictures, "--steps 4"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"of two": "--scenes two", "blended": "--interpolate 1 --group 1 --encoder order"},
+        mistakes=(
+            ("--caption purple", "unknown words: purple; known are: a, at, big"),
+            ("--caption red --encoder id", "--encoder id knows no words"),
+            ("--group 3", "group 3: wanted a divisor of the batch size 8"),
+            ("--batch 601", "batch size 601"),
+            ("--scenes three", "invalid choice"),
+            ("--interpolate 0", "expected a number > 0"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="text_to_image.png",
     ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",

@@ -22,6 +22,9 @@ from minigan.models import (
     JoinedDiscriminator,
     NamingDiscriminator,
     ProjectionDiscriminator,
+    CaptionDiscriminator,
+    CaptionEncoder,
+    CaptionGenerator,
     began_discriminator,
     began_generator,
     dcgan_discriminator,
@@ -416,3 +419,48 @@ def test_began_networks_learn_everywhere(batch_norm):
         for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
             assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
             assert np.count_nonzero(g.numpy()) > 0.5 * g.size, p.node.name
+
+
+# --- Networks that read captions ---
+
+CAPTIONS = np.array([[1, 2, 3, 0], [4, 2, 1, 3], [3, 2, 1, 0], [5, 1, 2, 3]])
+
+
+def caption_pair(group=2, order=True, hidden=6):
+    reader = {"words": 6, "length": 4, "order": order}
+    shape = {"channels": 3, "width": 2, "hidden": hidden}
+    G = CaptionGenerator(reader, rng=rng(1), latent=3, text=5, **shape)
+    return G, CaptionDiscriminator(reader, rng=rng(2), group=group, **shape)
+
+
+@pytest.mark.parametrize("order", [False, True])
+@pytest.mark.parametrize("group", [1, 2])
+def test_networks_that_read_captions_learn_everywhere(group, order):
+    G, D = caption_pair(group, order)
+    words, other = tensor(CAPTIONS), tensor(CAPTIONS[::-1].copy())
+    fake, real = G(values((4, 3)), words), values((4, 28, 28, 3), 1)
+    assert fake.shape == real.shape and D(real, words).shape == (4, 1)
+    objective, seen = NonSaturating(), D.look(real)
+    verdicts = D.judge(seen, words), D(fake.detach(), words), D.judge(seen, other)
+    assert np.array_equal(verdicts[0].numpy(), D(real, words).numpy())
+    losses = {D: objective.matching(*verdicts), G: objective.generator(D(fake, words))}
+    for net, loss in losses.items():
+        for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+            assert g.dtype == np.float32 and np.isfinite(g.numpy()).all()
+            assert np.count_nonzero(g.numpy()) > 0.2 * g.size, p.node.name
+
+
+def test_the_order_of_words_counts_if_it_is_asked_for():
+    ordered, summed = (
+        CaptionEncoder(5, words=6, length=4, order=order, rng=rng()) for order in (True, False)
+    )
+    first, turned = tensor(CAPTIONS[:1]), tensor(CAPTIONS[2:3])
+    assert np.allclose(summed(first).numpy(), summed(turned).numpy(), atol=1e-6)
+    assert not np.allclose(ordered(first).numpy(), ordered(turned).numpy(), atol=1e-3)
+
+
+def test_two_captions_mean_what_lies_half_way():
+    encode = CaptionEncoder(5, words=6, length=4, order=True, rng=rng())
+    first, second = tensor(CAPTIONS), tensor(CAPTIONS[::-1].copy())
+    half_way = (encode(first).numpy() + encode(second).numpy()) / 2
+    np.testing.assert_allclose(encode(first, second).numpy(), half_way, rtol=1e-5)
