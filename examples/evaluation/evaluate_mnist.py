@@ -9,6 +9,7 @@ the centres of k-means, blurred averages, score higher than real images (Theis e
 
     python examples/evaluation/evaluate_mnist.py  test images alone; a minute on two CPU cores
     python examples/evaluation/evaluate_mnist.py runs/dcgan_mnist/checkpoint.safetensors
+    python examples/evaluation/evaluate_mnist.py runs/cgan --trained-on 30000   how varied?
     python examples/evaluation/evaluate_mnist.py any.npz      "images", uint8 (n, 28, 28)
 
 It writes scores.json and scores.png, and keeps the classifier under --out for the next call.
@@ -23,7 +24,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from minigan import models, plots
+from minigan import data, models, plots
+from minigan.backend import get_backend
 from minigan.data import to_unit
 from minigan.evaluation import (
     Seen,
@@ -53,6 +55,18 @@ def parse(argv=None):
     )
     options.images(p, split=True)
     p.add_argument("--count", type=options.whole(100), default=10_000, help="images to score")
+    p.add_argument(
+        "--trained-on",
+        type=options.whole(BATCH),
+        metavar="N",
+        help="also train a classifier on N samples, of classes that were asked for, alone",
+    )
+    p.add_argument(
+        "--real",
+        type=options.whole(BATCH),
+        metavar="N",
+        help="beside --trained-on: train others on N training images alone, and on both",
+    )
     p.add_argument("--centres", type=options.whole(1), default=1000, help="of k-means")
     return options.parse(p, argv)
 
@@ -61,11 +75,12 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, test = options.train_and_test(args)
-    weights, dropout, shifts, noise = backend.generator(args.seed).spawn(4)
+    weights, dropout, shifts, noise, others = backend.generator(args.seed).spawn(5)
     count = min(args.count, len(test))
     if args.samples:
         fake, asked = samples(args.samples, count, noise, test)
         count = len(fake)  # distances depend on it, so the zero must have as many
+    taught = lessons(args, others, train)
     make_folder(args.out)
     _, size, _, channels = train.images.shape
     shape = {"size": size, "channels": channels, "classes": len(train.classes)}
@@ -79,8 +94,13 @@ def main(argv=None):
     windows, validation = parzen_windows(sets, known, args.centres)
     scores = {"settings": options.saved(args), "classifier": {"accuracy": real.accuracy()}}
     scores |= evaluate(sets, known, windows, validation, unit_rows(test.images))
+    scores["taught by"] = {
+        name: taught_by(images, test, shape, args) for name, images in taught.items()
+    }
 
     print(table(scores, list(sets)))
+    for name, right in scores["taught by"].items():
+        print(f"a classifier trained on {name} alone: {right:.2%} of test images right")
     save_json(args.out / "scores.json", scores)
     figure = picture(scores, sets, known, windows["k-means"], train.classes)
     file = plots.save_figure(figure, args.out / "scores.png")
@@ -90,17 +110,56 @@ def main(argv=None):
 def trained(C, shifts, train, args):
     """The classifier, ready for use: the last call's if that trained it alike, or a new one."""
     path = args.out / "classifier.safetensors"
-    how = {"seed": args.seed, "steps": args.steps, "batch": BATCH, "rate": RATE}
-    about = {"data": str(train), "data_sha256": train.sha256} | how
+    about = {"data": str(train), "data_sha256": train.sha256} | how(args)
     if path.exists():
         found = checkpoint.peek(path).get("about")
         if found and about | found == about:  # one without a digest is judged by the name alone
             checkpoint.load(path, {"classifier": C})
             return C.eval()
         print(f"{path} was trained otherwise ({found}): training a new one")
-    C = train_classifier(C, train, shifts, **how)
+    C = train_classifier(C, train, shifts, **how(args))
     checkpoint.save(path, {"classifier": C}, about=about)
     return C
+
+
+def how(args) -> dict:
+    """How a classifier is trained."""
+    return {"seed": args.seed, "steps": args.steps, "batch": BATCH, "rate": RATE}
+
+
+def lessons(args, rng, train) -> dict[str, data.Dataset]:
+    """What further classifiers are trained on, by name: samples, real images, half of each.
+
+    A classifier that has learnt from samples reads real digits if these vary as real ones do; one
+    good sample for each class would please the ruler as well (Ravuri and Vinyals 2019).
+    """
+    if not args.trained_on and not args.real:
+        return {}
+    if not args.samples or not args.trained_on:
+        raise options.OptionError("--trained-on goes with samples, and --real with --trained-on")
+    images, labels = samples(args.samples, args.trained_on, rng, train)
+    if labels is None:
+        raise options.OptionError(
+            f"--trained-on: {args.samples} has no labels: want a generator that is told classes, "
+            "or a file with 'labels'"
+        )
+    sets, count = {f"{len(images):,} samples": (images, labels.astype(np.int64))}, len(images)
+    if args.real:
+        real = np.arange(count) % min(args.real, len(train))
+        sets[f"{args.real:,} real images"] = train.images[: args.real], train.labels[: args.real]
+        sets["half of each"] = (
+            np.concatenate([images, train.images[real]]),
+            np.concatenate([labels, train.labels[real]]),
+        )
+    return {name: data.Dataset(name, *both, train.classes) for name, both in sets.items()}
+
+
+def taught_by(dataset, test, shape, args) -> float:
+    """The share of the test images that a classifier reads which has learnt from a data set."""
+    weights, dropout, shifts = get_backend(args.device).generator(args.seed).spawn(3)
+    C = models.image_classifier(rng=weights, dropout=dropout, **shape)
+    C = train_classifier(C, dataset, shifts, **how(args))
+    return look(C, test.images, test.labels).accuracy()
 
 
 def samples(path, count, rng, test) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,20 +1,28 @@
 """The networks that two or more examples share.
 
-Most networks are made by a function that returns a plain `Sequential`: what is built is what one
-reads. GENERATORS is what rebuilds one from the name and the arguments that a checkpoint holds.
+Each network is made by a function that returns a plain `Sequential`: what is built is what one
+reads. One that takes more than images or noise, or gives more than one thing, is a class.
+GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
-In the order of reading: perceptron, dcgan, captions, goodfellow, began, classifier.
+In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, classifier.
 """
 
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
 from minigan.models.captions import CaptionDiscriminator, CaptionEncoder, CaptionGenerator
 from minigan.models.classifier import image_classifier
+from minigan.models.conditional import (
+    ConditionalGenerator,
+    JoinedDiscriminator,
+    NamingDiscriminator,
+    ProjectionDiscriminator,
+)
 from minigan.models.dcgan import dcgan_discriminator, dcgan_generator
 from minigan.models.goodfellow import goodfellow_discriminator, goodfellow_generator
 from minigan.models.perceptron import mlp
 
 GENERATORS = {
     "began": began_generator,
+    "conditional": ConditionalGenerator,
     "dcgan": dcgan_generator,
     "goodfellow_2014": goodfellow_generator,
 }

@@ -266,6 +266,35 @@ def test_labels_in_a_file_are_what_was_asked_for(score, tmp_path):
     assert "accuracy" not in score(digits.images)[0]
 
 
+@pytest.mark.parametrize("varied", [True, False])
+def test_a_classifier_trained_on_samples_alone_tells_variety_from_one_good_sample(
+    varied, ruler, example, tmp_path, capsys
+):
+    """One digit of each class, repeated, is what the ruler agrees with all the same."""
+    digits = data.drawn_digits(3000, 7)
+    first = [int(np.flatnonzero(digits.labels == c)[0]) for c in range(10)]
+    images = digits.images if varied else digits.images[np.array(first)[digits.labels]]
+    np.savez(tmp_path / "samples.npz", images=images, labels=digits.labels)
+    copy_of_classifier(ruler, tmp_path)
+    words = ["--trained-on", "3000", "--real", "200", "--quick", "--out", str(tmp_path)]
+    example.main([str(tmp_path / "samples.npz"), *words])
+    result = scores(tmp_path)
+    learnt = result["taught by"]
+    assert list(learnt) == ["3,000 samples", "200 real images", "half of each"]
+    assert result["samples"]["accuracy"] > 0.97
+    assert learnt["3,000 samples"] > 0.9 if varied else learnt["3,000 samples"] < 0.8
+    assert not varied or learnt["half of each"] > learnt["200 real images"]
+    out = capsys.readouterr().out
+    for name, right in learnt.items():
+        assert f"a classifier trained on {name} alone: {right:.2%} of test images right" in out
+
+
+@pytest.mark.parametrize("words", [["--trained-on", 200], ["--real", 200]])
+def test_to_train_on_samples_there_must_be_some(words, tmp_path):
+    _, err = run(SCRIPT, *words, "--quick", "--out", tmp_path / "new", status=2)
+    assert "--trained-on goes with samples" in complaint(err) and not list(tmp_path.iterdir())
+
+
 # --- Interrupted -------------------------------------------------------------------------------
 
 

@@ -52,16 +52,18 @@ def paths(tmp_path_factory):
     """What the table's words in capitals mean."""
     folder = tmp_path_factory.mktemp("paths")
     random = np.random.default_rng(0)
-    for name in ("IMAGES", "OTHER"):
-        (folder / name).mkdir()
+    for name in ("IMAGES", "OTHER", "CLASSES"):
         for i in range(40):
+            below = folder / name / (str(i % 4) if name == "CLASSES" else "")
+            below.mkdir(parents=True, exist_ok=True)
             pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
+            Image.fromarray(pixels).save(below / f"{i:02d}.png")
     digits = random.integers(0, 255, (100, 28, 28), dtype=np.uint8)
     np.savez(folder / "SAMPLES.npz", images=digits)
     return {
         "IMAGES": folder / "IMAGES",
         "OTHER": folder / "OTHER",
+        "CLASSES": folder / "CLASSES",
         "SAMPLES": folder / "SAMPLES.npz",
     }
 

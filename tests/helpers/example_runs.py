@@ -16,8 +16,8 @@ from minigan import plots
 class Example(NamedTuple):
     """How an example is run, and what has to come of it. Its options are given as on a shell.
 
-    IMAGES, OTHER, SAMPLES and BEGAN become paths: two folders of images, an array of digits, and
-    the folder of the usual run of began.py.
+    IMAGES, OTHER, CLASSES, SAMPLES and BEGAN become paths: two folders of images, one with a folder
+    for each class, an array of digits, and the folder of the usual run of began.py.
     """
 
     small: str  # the options of a run of milliseconds
@@ -307,6 +307,33 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 1000",
     ),
+    "cgan": Example(
+        small="--data CLASSES --steps 2 --size 8 --hidden 8 --latent 3 --batch 8 --every 2",
+        writes="between.png checkpoint.safetensors losses.png samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: row for key, row in DCGAN.items() if key != "--samples"}
+        | {
+            "--data": Row("digits"),
+            "--epochs": Row("1 2", epochs),
+            "--discriminator": Row("joined auxiliary"),
+            "--shuffle-labels": Row(),
+            "--first": Row("10 20"),
+            "--quick": Row(),
+        },
+        ways={
+            "joined": "--discriminator joined",
+            "auxiliary": "--discriminator auxiliary",
+        },
+        mistakes=(
+            ("--discriminator oracle", "invalid choice"),
+            ("--data IMAGES", "no labels"),
+            ("--batch 41", "batch size 41"),
+            ("--size 9", "image size 9"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="between.png",
+    ),
     "text_to_image": Example(
         small="--images 600 --steps 2 --width 4 --hidden 8 --latent 3 --batch 8 --every 2",
         smaller={"COUNTED": 400},
@@ -420,6 +447,8 @@ RUNS = {
             "--data": Row("IMAGES", refused("no test split")),
             "--count": Row("150 200", scored),
             "--centres": Row("2 8", centres),
+            "--trained-on": Row("200", refused("has no labels"), "SAMPLES"),
+            "--real": Row("200", refused("--trained-on")),
             "--quick": Row("", quicker),
         },
     ),

@@ -14,13 +14,17 @@ from tables import GENERATORS as SMALL
 from minigan import nn
 from minigan.backend import cpu
 from minigan.engine import grad, tensor
-from minigan.gan import EnergyBased, NonSaturating, softmax_cross_entropy
+from minigan.gan import AuxiliaryClassifier, EnergyBased, NonSaturating, softmax_cross_entropy
 from minigan.models import (
     GENERATORS,
     Autoencoder,
     CaptionDiscriminator,
     CaptionEncoder,
     CaptionGenerator,
+    ConditionalGenerator,
+    JoinedDiscriminator,
+    NamingDiscriminator,
+    ProjectionDiscriminator,
     began_discriminator,
     began_generator,
     dcgan_discriminator,
@@ -245,21 +249,93 @@ def test_dropout_of_the_goodfellow_discriminator_has_its_own_stream():
 def test_generators_are_rebuilt_by_name():
     """What a checkpoint names; the arguments that they share are the size of the noise."""
     for make in GENERATORS.values():
-        images = make(rng=rng(), latent=3)(values((2, 3)))
+        G = make(rng=rng(), latent=3)
+        images = G(values((2, 3)), *told(G, 2))
         assert images.shape == (2, 28, 28, 1)
+
+
+def told(G, n):
+    """What G is told beside z: a label for each of n samples, if it has classes."""
+    return (tensor(np.arange(n) % G.classes),) if hasattr(G, "classes") else ()
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_generator_learns_everywhere_and_goes_on_from_its_state(name):
     G, again = (GENERATORS[name](rng=rng(seed), **SMALL[name]) for seed in (0, 1))
-    images = G(values((8, 3)))
+    images = G(values((8, 3)), *told(G, 8))
     assert images.dtype == np.float32 and abs(images.numpy()).max() <= 1
     weighed = (images * tensor(values(images.shape, 1).numpy())).sum()
     for p, g in zip(G.parameters(), grad(weighed, G.parameters()), strict=True):
         assert g.dtype == np.float32 and g.numpy().any(), p.node.name
     again.load_state(G.state())
-    z = values((2, 3), 2)
-    assert again.eval()(z).numpy().tobytes() == G.eval()(z).numpy().tobytes()
+    inputs = values((2, 3), 2), *told(G, 2)
+    assert again.eval()(*inputs).numpy().tobytes() == G.eval()(*inputs).numpy().tobytes()
+
+
+SMALL_SHAPE = {"size": 8, "channels": 2, "width": 3, "hidden": 5, "classes": 4}
+
+
+def test_a_conditional_generator_takes_labels_and_mixtures_of_classes():
+    """The label is joined to z; half of one class and half of another is told as such."""
+    G = ConditionalGenerator(rng=rng(), latent=3, **SMALL_SHAPE).eval()
+    z, labels = values((5, 3)), np.array([0, 1, 2, 3, 3])
+    rows = np.eye(4, dtype=np.float32)[labels]
+    joined = tensor(np.concatenate([z.numpy(), rows], 1))
+    expected = G.net(joined).numpy()
+    assert expected.shape == (5, 8, 8, 2)
+    for y in (labels, rows):
+        assert G(z, tensor(y)).numpy().tobytes() == expected.tobytes()
+    half = tensor(np.tile(np.float32([0.5, 0, 0.5, 0]), (5, 1)))
+    between = G(z, half).numpy()
+    assert all((between != G(z, tensor(np.full(5, c))).numpy()).any() for c in range(4))
+    with pytest.raises(ValueError, match="4"):
+        G(z, tensor(np.full(5, 4)))
+
+
+def test_projection_by_a_plain_loop():
+    """w·φ + b + ⟨e_y, φ⟩ / √d, with φ the last features of DCGAN's discriminator."""
+    D = ProjectionDiscriminator(rng=rng(), **SMALL_SHAPE).eval()
+    images, labels = values((6, 8, 8, 2)), np.array([0, 1, 2, 3, 3, 0])
+    logits = D(images, tensor(labels)).numpy()
+    assert logits.shape == (6, 1)
+    w, b, e = (x.numpy() for x in (D.verdict.weight, D.verdict.bias, D.of_class.weight))
+    assert w.shape == (5, 1) and e.shape == (4, 5)
+    for logit, f, y in zip(logits, D.features(images).numpy(), labels, strict=True):
+        np.testing.assert_allclose(logit, f @ w + b + e[y] @ f / 5**0.5, rtol=1e-4, atol=1e-7)
+
+
+def test_joined_labels_are_channels():
+    D = JoinedDiscriminator(rng=rng(), **SMALL_SHAPE).eval()
+    images, labels = values((3, 8, 8, 2)), np.array([3, 0, 1])
+    planes = np.zeros((3, 8, 8, 4), np.float32)
+    for plane, y in zip(planes, labels, strict=True):
+        plane[..., y] = 1
+    seen = tensor(np.concatenate([images.numpy(), planes], 3))
+    assert D(images, tensor(labels)).numpy().tobytes() == D.net(seen).numpy().tobytes()
+
+
+def test_a_naming_discriminator_says_two_things_of_the_same_features():
+    D = NamingDiscriminator(rng=rng(), **SMALL_SHAPE).eval()
+    images = values((3, 8, 8, 2))
+    source, names = D(images)
+    assert source.shape == (3, 1) and names.shape == (3, 4)
+    assert source.numpy().tobytes() == D.verdict(D.features(images)).numpy().tobytes()
+    assert names.numpy().tobytes() == D.names(D.features(images)).numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    "kind", [ProjectionDiscriminator, JoinedDiscriminator, NamingDiscriminator]
+)
+def test_conditional_discriminators_learn_everywhere(kind):
+    D = kind(rng=rng(), **SMALL_SHAPE)
+    images, labels = values((12, 8, 8, 2)), tensor(np.arange(12) % 4)
+    objective = NonSaturating()
+    if kind is NamingDiscriminator:
+        objective = AuxiliaryClassifier(objective)
+    outputs = (objective.judge(D, (x, labels)) for x in (images, values((12, 8, 8, 2), 1)))
+    loss = objective.discriminator(*outputs)
+    for p, g in zip(D.parameters(), grad(loss, D.parameters()), strict=True):
+        assert g.dtype == np.float32 and g.numpy().any(), p.node.name
 
 
 def test_image_classifier_shapes():
