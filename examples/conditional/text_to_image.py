@@ -7,7 +7,7 @@ say what was never drawn before, and a rule reads off the pixels what is there.
 
     python examples/conditional/text_to_image.py                      two minutes on one CPU core
     python examples/conditional/text_to_image.py --resume --caption "a tiny cyan square"
-    python examples/conditional/text_to_image.py --scenes two --batch 32 --steps 6000
+    python examples/conditional/text_to_image.py --scenes two --batch 32 --steps 5400
 
 The last draws "a red circle left of a blue square". Controls that must fail: --encoder id (a number
 for each scene), --shuffle and, of two, --encoder sum (no order). It writes text_to_image.png,
