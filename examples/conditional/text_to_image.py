@@ -7,10 +7,10 @@ say what was never drawn before, and a rule reads off the pixels what is there.
 
     python examples/conditional/text_to_image.py                      two minutes on one CPU core
     python examples/conditional/text_to_image.py --resume --caption "a tiny cyan square"
-    python examples/conditional/text_to_image.py --scenes two --batch 32 --steps 6000
+    python examples/conditional/text_to_image.py --scenes two --batch 32 --steps 5400
 
 The last draws "a red circle left of a blue square". Controls that must fail: --encoder id (a number
-for each caption), --shuffle and, of two, --encoder sum (no order). It writes text_to_image.png,
+for each scene), --shuffle and, of two, --encoder sum (no order). It writes text_to_image.png,
 samples_*.png, training.gif, checkpoint.safetensors and, where it is asked to, caption.png.
 """
 
@@ -66,8 +66,8 @@ def main(argv=None):
     asked = None if caption is None else np.tile(scenes.words(caption), (COLUMNS, 1))
     captions, words = scenes.captions, len(scenes.vocabulary)
     if args.encoder == "id":
-        words = captions[..., 0].size
-        captions = np.arange(words).reshape(len(scenes), -1, 1)
+        words = len(scenes)
+        captions = np.arange(words).reshape(-1, 1, 1)
     _, k, length = captions.shape
     reader = {"words": words, "length": length, "order": args.encoder == "order"}
     dataset = scenes.draw(args.images, args.seed)

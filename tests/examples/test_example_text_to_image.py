@@ -52,7 +52,7 @@ def test_a_caption_is_drawn_from_a_checkpoint_and_the_run_stays_as_it_was(tmp_pa
     assert "unknown words: mauve; known are: a, at, big, blue, bottom" in complaint(err)
 
 
-def test_numbers_of_captions_say_nothing_of_those_that_were_held_out(example, tmp_path):
+def test_numbers_of_scenes_say_nothing_of_those_that_were_held_out(example, tmp_path):
     """The control: what was never seen has a vector that nothing has moved."""
     scenes = data.SCENES["one"]
     moved = []
