@@ -21,11 +21,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from minigan import Tensor, data, generator_step, losses, no_grad, optim, plots
+from minigan import Tensor, data, generator_step, losses, optim, plots
 from minigan.data import Batches
 from minigan.gan import generator_loss
 from minigan.models import CaptionDiscriminator, CaptionGenerator
-from minigan.training import GAME, Record, Session, Watch, options, run
+from minigan.training import GAME, Record, Session, Watch, in_chunks, options, run
 
 COUNTED = 2000  # samples that are counted
 ROWS, COLUMNS = 8, 8  # captions in a picture, and samples of each
@@ -126,13 +126,8 @@ def main(argv=None):
 
     def drawn(words):
         """What the averaged generator makes of captions, (n, length): floats (n, 28, 28, 3)."""
-        rng, parts = backend.generator([args.seed, 1]), []
-        for start in range(0, len(words), 500):
-            some = backend.asarray(words[start : start + 500])
-            with no_grad():
-                noise = Tensor(rng.normal((len(some), args.latent)))
-                parts.append(average.network(noise, Tensor(some)).numpy())
-        return np.concatenate(parts)
+        noise = backend.generator([args.seed, 1]).normal((len(words), args.latent))
+        return in_chunks(average.network, noise, backend.asarray(words))
 
     shown = np.resize(np.flatnonzero(scenes.held), 7 * ROWS)[::7]
     shown = shown, np.arange(ROWS) % k  # captions that are held out
@@ -187,12 +182,8 @@ def marks(scenes, held, seed, draw) -> str:
 def picture(names, grid):
     """Captions, and beside each the row of its samples."""
     with plots.panels(size=(8.6, 0.2 + 0.62 * len(names))) as (figure, panel):
-        panel.imshow(grid)
+        plots.draw_rows(panel, grid, names)
         panel.set_anchor("E")  # room for the captions
-        panel.set_yticks((np.arange(len(names)) + 0.5) * len(grid) / len(names), names)
-        panel.set_xticks([])
-        panel.tick_params(length=0)
-        panel.spines[:].set_visible(False)
     return figure
 
 

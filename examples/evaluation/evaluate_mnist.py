@@ -110,7 +110,7 @@ def main(argv=None):
 def trained(C, shifts, train, args):
     """The classifier, ready for use: the last call's if that trained it alike, or a new one."""
     path = args.out / "classifier.safetensors"
-    about = {"data": str(train), "data_sha256": train.sha256} | how(args)
+    about = checkpoint.about_data(train) | how(args)
     if path.exists():
         found = checkpoint.peek(path).get("about")
         if found and about | found == about:  # one without a digest is judged by the name alone

@@ -20,7 +20,7 @@ import numpy as np
 
 from minigan import Tensor, discriminator_step, generator_step, losses, optim, plots
 from minigan.data import Batches, Dataset, to_unit
-from minigan.evaluation import nearest, parzen_score, unit_rows
+from minigan.evaluation import nearest, parzen_log_likelihood, parzen_score, unit_rows
 from minigan.models import goodfellow_discriminator, goodfellow_generator
 from minigan.training import GAME, Record, Sampler, Session, Watch, options, run, save_json
 
@@ -111,7 +111,7 @@ def main(argv=None):
     samples = windows(average.network)
     score = parzen_score(test, validation, samples)  # images that have had a say in nothing
     on_validation = {
-        "log_likelihood": likelihood(average.network),
+        "log_likelihood": float(parzen_log_likelihood(validation, samples, score.sigma).mean()),
         "without_averaging_weights": likelihood(G),
         "untrained": float(curve["log_likelihood"][0]),
     }

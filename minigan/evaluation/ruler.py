@@ -20,7 +20,7 @@ import numpy as np
 
 from minigan.backend import Generator
 from minigan.data import Batches, DataError, Dataset, to_unit
-from minigan.engine import Tensor, grad, no_grad
+from minigan.engine import Tensor, no_grad
 from minigan.engine import functional as F
 from minigan.evaluation.metrics import (
     PrecisionRecall,
@@ -70,7 +70,7 @@ def train_classifier(
     def step():
         images, labels = batches.next()
         loss = losses.softmax_cross_entropy(C(shifted(Tensor(images), shifts)), labels)
-        optimizer.step(grad(loss, optimizer.parameters))
+        optimizer.descend(loss)
         average.update()
         log.append([loss.data])
 

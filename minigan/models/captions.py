@@ -10,6 +10,7 @@ from minigan.backend import Generator
 from minigan.engine import Tensor
 from minigan.engine import functional as F
 from minigan.engine.operations import reshape, sum
+from minigan.models.conditional import projection
 from minigan.models.dcgan import dcgan_discriminator, dcgan_generator
 from minigan.nn import (
     BatchNorm,
@@ -91,5 +92,5 @@ class CaptionDiscriminator(Module):
 
     def judge(self, features, *words):
         """The verdict on images of which features (n, hidden) are known."""
-        fits = sum(self.text(*words) * features, 1, keepdims=True)
-        return self.real(features) + fits / features.shape[1] ** 0.5
+        fits = projection(self.text(*words), features)
+        return self.real(features) + fits

@@ -33,12 +33,20 @@ class ConditionalGenerator(Module):
         return self.net(F.concatenate([z, told], 1))
 
 
+def projection(told, features):
+    """⟨told, features⟩ / √d, both (n, d), a number for each image (n, 1): do they fit each other?
+
+    Divided by √d: `told` would else be learnt so much faster than the rest of D that D wins before
+    G draws a stroke.
+    """
+    return (told * features).sum(1, keepdims=True) / features.shape[1] ** 0.5
+
+
 class ProjectionDiscriminator(Module):
     """D(x, y) = w·φ(x) + ⟨e_y, φ(x)⟩ / √d, a logit (n, 1) (Miyato and Koyama 2018, eq. 3).
 
     φ are the d features of DCGAN's discriminator, of which the first term asks whether x is real,
-    and the second, by a vector e_y of each class, whether it is a y. Divided by √d: e_y would else
-    learn so much faster than w that D wins before G draws a stroke.
+    and the second, by a vector e_y of each class, whether it is a y.
     The other arguments are those of `dcgan_discriminator`.
     """
 
@@ -49,8 +57,8 @@ class ProjectionDiscriminator(Module):
 
     def forward(self, x, y):
         found = self.features(x)
-        named = (self.of_class(y) * found).sum(1, keepdims=True)
-        return self.verdict(found) + named / found.shape[1] ** 0.5
+        named = projection(self.of_class(y), found)
+        return self.verdict(found) + named
 
 
 class JoinedDiscriminator(Module):

@@ -15,7 +15,7 @@ from minigan.plots.density import DensityFigure, DensityView, draw_densities
 from minigan.plots.energies import energy_figure
 from minigan.plots.figures import panels
 from minigan.plots.files import Film, frame, save_figure, save_gif, save_image
-from minigan.plots.grids import draw_pairs, draw_shares, sample_grid
+from minigan.plots.grids import draw_pairs, draw_rows, draw_shares, sample_grid
 from minigan.plots.modes import draw_modes, heat_points, modes_side_by_side
 from minigan.plots.objectives import OBJECTIVE_COLORS, draw_objectives
 from minigan.plots.style import D_STAR, DPI, GUIDE, ORANGE, P_DATA, P_G, PINK, SKY, STYLE, D

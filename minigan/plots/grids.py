@@ -42,6 +42,16 @@ def sample_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return grid
 
 
+def draw_rows(panel, grid, labels):
+    """A grid of samples, uint8 pixels (height, width, 3), on a panel; `labels`: a word per row."""
+    panel.imshow(grid)
+    height = len(grid) / len(labels)
+    panel.set_yticks([(i + 0.5) * height for i in range(len(labels))], labels)
+    panel.set_xticks([])
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+
+
 def draw_pairs(panel, images, partners, *, labels, columns=10, title=""):
     """Rows of images, and below each row that of their partners, on a panel.
 
@@ -53,12 +63,7 @@ def draw_pairs(panel, images, partners, *, labels, columns=10, title=""):
     blank = np.ones_like(images[:1])  # where a last row ends early
     rows = [np.concatenate([row, *[blank] * (columns - len(row))]) for row in rows]
     grid = sample_grid(np.concatenate(rows), columns)
-    panel.imshow(grid)
-    height = len(grid) / len(rows)
-    panel.set_yticks([(i + 0.5) * height for i in range(len(rows))], [*labels] * len(starts))
-    panel.set_xticks([])
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
+    draw_rows(panel, grid, [*labels] * len(starts))
     panel.set_title(title, loc="left")
 
 

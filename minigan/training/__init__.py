@@ -11,6 +11,6 @@ from minigan.training.checkpoint import CheckpointError
 from minigan.training.options import OptionError
 from minigan.training.program import Interrupt, Progress, make_folder, run, save_json
 from minigan.training.record import Record
-from minigan.training.sampler import Sampler, generated
+from minigan.training.sampler import Sampler, generated, in_chunks
 from minigan.training.session import Session
 from minigan.training.watch import GAME, LOST, Watch

@@ -23,6 +23,16 @@ CHUNK = 500  # samples that are made at once
 KINDS = ("normal", "uniform")
 
 
+def in_chunks(G: Module, *inputs) -> np.ndarray:
+    """What a network makes of device arrays (n, …), chunk by chunk: a host array (n, …)."""
+    chunks = []
+    with no_grad():
+        for start in range(0, len(inputs[0]), CHUNK):
+            some = (Tensor(array[start : start + CHUNK]) for array in inputs)
+            chunks.append(G(*some).numpy())
+    return np.concatenate(chunks)
+
+
 @dataclass(frozen=True)
 class Sampler:
     """A generator's recipe: JSON values.
@@ -66,12 +76,7 @@ class Sampler:
 
     def draw(self, G: Module, *inputs, low=-1.0) -> np.ndarray:
         """What G makes of arrays of inputs, chunk by chunk: host arrays (n, …), from `low` to 1."""
-        chunks = []
-        with no_grad():
-            for start in range(0, len(inputs[0]), CHUNK):
-                some = (Tensor(array[start : start + CHUNK]) for array in inputs)
-                chunks.append(G(*some).numpy())
-        pixels = np.concatenate(chunks)
+        pixels = in_chunks(G, *inputs)
         if low == self.low:
             return pixels
         return low + (1 - low) * (pixels - self.low) / (1 - self.low)
