@@ -98,7 +98,7 @@ def test_a_prior_that_falls_to_nothing_leaves_no_trace():
     G, x, starts, y = linear()
     fading = optim.linear_decay(5.0, 300, start=0)
     plain, faded, held = (
-        invert(G, x, starts, y, steps=500, prior=prior).z for prior in (0.0, fading, 5.0)
+        invert(G, x, starts, y, steps=800, prior=prior).z for prior in (0.0, fading, 5.0)
     )
     np.testing.assert_allclose(faded, plain, atol=1e-5)
     assert np.abs(held - plain).max() > 0.1
