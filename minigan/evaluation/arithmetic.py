@@ -89,7 +89,7 @@ class Found(NamedTuple):
     by_lucky: float  # by the best of as many random vectors, chosen alike
 
 
-def find_vector(lots, has, judge, *, rng: Generator, choice=16, length=1.0, of=3) -> Found:
+def find_vector(lots, has, judge, *, rng: Generator, choice=32, length=1.0, of=3) -> Found:
     """The vector of an attribute that flips the most, of `choice` means of three minus three.
 
     A mean of three is still unsteady. So there are several, made of the first lot of z; the best on
