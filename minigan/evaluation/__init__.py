@@ -1,8 +1,18 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
-In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler.
+In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
+arithmetic.
 """
 
+from minigan.evaluation.arithmetic import (
+    Found,
+    attribute_members,
+    attribute_vectors,
+    class_vectors,
+    find_vector,
+    flipped,
+    random_vectors,
+)
 from minigan.evaluation.divergences import (
     LARGEST_ASSIGNMENT,
     LARGEST_PROGRAM,
