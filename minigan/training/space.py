@@ -72,14 +72,11 @@ class LatentSpace:
 
         prior: λ at first, for Gaussian z. It falls to 0 over the first third of the steps.
         """
-        low, n, lead = (
-            self.sampler.low,
-            len(images),
-            linear_decay(prior, max(1, steps // 3), start=0),
-        )
+        low, n = self.sampler.low, len(images)
         z = self.sampler.noise(self.rng, n * starts).reshape(n, starts, -1)
         x = low + (1 - low) * (images + 1) / 2
         x, *told = (self.backend.asarray(part, z.dtype) for part in (x, *told))
+        lead = linear_decay(prior, max(1, steps // 3), start=0)
         kind = {"prior": lead} if self.normal else {"bound": 1.0}
         found = invert(self.G, x, z, *told, steps=steps, rate=rate, progress=progress, **kind)
         return Inversion(*map(self.backend.to_numpy, found))
