@@ -42,7 +42,10 @@ def parse(argv=None):
     options.shared(p, lr_g=1e-3, lr_d=5e-4, samples=64, every=200)
     p.add_argument("--flip", action="store_true", help="mirror half of the real images")
     p.add_argument("--shift", type=options.whole(0), default=0, help="move them by so many pixels")
-    return options.parse(p, argv)
+    args = options.parse(p, argv)
+    if args.shift >= args.size:
+        raise options.OptionError(f"--shift {args.shift}: wanted less than --size {args.size}")
+    return args
 
 
 def main(argv=None):
@@ -88,9 +91,8 @@ def main(argv=None):
     parts = {"G": G, "D": D, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
     parts |= {"average": average, "noise": noise, "moves": moves, "record": record, "film": film}
     watch = Watch.of_images(record, objective, dataset, args.batch)
-    with Session(
-        args, parts, about=dataset, watch=watch, batches=batches, sampler=sampler
-    ) as session:
+    session = Session(args, parts, about=dataset, watch=watch, batches=batches, sampler=sampler)
+    with session:
         for _ in session.steps(step):
             if session.due(args.every):
                 session.show(plots.sample_grid(drawn(z)))
@@ -123,21 +125,51 @@ def marginals(has, real) -> str:
 
 def arithmetic(z, has, drawn, args):
     """Counts how often the sum has glasses, and draws one, as in the paper's figure 7."""
-    glasses, _, long, _ = has.T
+    glasses, long = has[:, 0], has[:, 2]
     groups = [~long & glasses, ~long & ~glasses, long & ~glasses]
     if min(group.sum() for group in groups) < 3:
-        print("too few samples with and without glasses to do arithmetic with them")
+        print("too few samples of a kind to do arithmetic with them")
         return
     rng = cpu.generator([args.seed, 2])
-    chosen = [  # three samples each time, (SUMS, 3, latent)
-        z[np.stack([np.flatnonzero(group)[rng.permutation(group.sum())[:3]] for _ in range(SUMS)])]
-        for group in groups
-    ]
+    chosen = [threes(z[group], rng) for group in groups]
     a, b, c = (three.mean(1) for three in chosen)
-    sums = {"c": c, "a - b + c": a - b + c, "c + random, as long": c + random_vectors(a - b, rng)}
-    for name, s in sums.items():
-        shares = zip(data.ATTRIBUTES, seen(drawn(s)).mean(0), strict=True)
-        print(f"{name}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares))
+    other = random_vectors(a - b, rng)
+    sums = {"c": c, "a − b + c": a - b + c, "control, c + a random vector as long": c + other}
+    for name, vectors in sums.items():
+        shares = zip(data.ATTRIBUTES, seen(drawn(vectors)).mean(0), strict=True)
+        print(f"{name}: " + ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares))
+    near = rng.uniform((9, z.shape[1]), -0.25, 0.25)  # the sum in the middle, its neighbours around
+    near[4] = 0
+    columns = [drawn(np.stack([*three[0], three[0].mean(0)])) for three in chosen]
+    grids = [drawn(first + near) for first in ((a - b + c)[0], (c + other)[0])]
+    plots.save_figure(figure_7(columns, grids), args.out / "faces.png")
+
+
+def threes(z, rng):
+    """Three of the z's each time, (SUMS, 3, latent)."""
+    return z[np.stack([rng.permutation(len(z))[:3] for _ in range(SUMS)])]
+
+
+def figure_7(columns, grids):
+    """Three samples and the image of their mean z, for each term; the sum; the control."""
+    with plots.panels(1, 5, size=(10, 4.4), width_ratios=[1, 1, 1, 3, 3]) as (figure, panels):
+        for panel, images in zip(panels, columns, strict=False):
+            plots.draw_rows(panel, plots.sample_grid(images, 1), [""] * 4)
+        for panel, images in zip(panels[3:], grids, strict=True):
+            plots.draw_rows(panel, plots.sample_grid(images, 3), [""] * 3)
+        titles = [
+            "short hair,\nglasses",
+            "− short hair,\n   no glasses",
+            "+ long hair,\n   no glasses",
+        ]
+        titles += [
+            "= the sum, amid its neighbours",
+            "control: the third mean\n+ a random vector as long",
+        ]
+        for panel, title in zip(panels, titles, strict=True):
+            panel.set_title(title)
+        panels[0].set_yticks([])
+    return figure
 
 
 if __name__ == "__main__":
