@@ -31,15 +31,15 @@ PAPER |= {"lr_g": 2e-4, "lr_d": 2e-4, "every": 1000}
 def parse(argv=None):
     p = options.parser(
         "DCGAN on faces.",
-        steps=3600,
+        steps=1600,
         out="runs/faces",
         epochs=True,
         resumable=True,
-        quick={"steps": lambda n: max(1, n // 6), "every": 100},
+        quick={"steps": lambda n: max(1, n // 4), "every": 100},
         paper=PAPER,
     )
-    options.images(p, data="faces", size=32, batch=64, width=24, hidden=256, latent=32)
-    options.shared(p, lr_g=1e-3, lr_d=5e-4, samples=64, every=200)
+    options.images(p, data="faces", size=32, batch=64, width=16, hidden=0, latent=32)
+    options.shared(p, lr_g=1e-3, lr_d=3e-4, samples=64, every=200)
     p.add_argument("--flip", action="store_true", help="mirror half of the real images")
     p.add_argument("--shift", type=options.whole(0), default=0, help="move them by so many pixels")
     args = options.parse(p, argv)
@@ -152,23 +152,17 @@ def threes(z, rng):
 
 def figure_7(columns, grids):
     """Three samples and the image of their mean z, for each term; the sum; the control."""
-    with plots.panels(1, 5, size=(10, 4.4), width_ratios=[1, 1, 1, 3, 3]) as (figure, panels):
-        for panel, images in zip(panels, columns, strict=False):
-            plots.draw_rows(panel, plots.sample_grid(images, 1), [""] * 4)
-        for panel, images in zip(panels[3:], grids, strict=True):
-            plots.draw_rows(panel, plots.sample_grid(images, 3), [""] * 3)
-        titles = [
-            "short hair,\nglasses",
-            "− short hair,\n   no glasses",
-            "+ long hair,\n   no glasses",
-        ]
-        titles += [
-            "= the sum, amid its neighbours",
-            "control: the third mean\n+ a random vector as long",
-        ]
-        for panel, title in zip(panels, titles, strict=True):
+    titles = ["short hair,\nglasses", "− short hair,\n   no glasses", "+ long hair,\n   no glasses"]
+    titles += [
+        "= the sum, amid its neighbours",
+        "control: the third mean\n+ a random vector as long",
+    ]
+    with plots.panels(1, 5, size=(10, 4.2), width_ratios=[1, 1, 1, 3, 3]) as (figure, panels):
+        for panel, images, title in zip(panels, columns + grids, titles, strict=True):
+            rows, across = (4, 1) if len(images) == 4 else (3, 3)
+            plots.draw_rows(panel, plots.sample_grid(images, across), [""] * rows)
             panel.set_title(title)
-        panels[0].set_yticks([])
+        panels[0].set_ylabel("G(mean z)        three samples")
     return figure
 
 

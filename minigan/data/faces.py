@@ -109,11 +109,11 @@ def _portraits(rng: Generator, has, size) -> np.ndarray:
 
     # Where the pixels are in the face: x to its left, y down, its height about 1.
     grid = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / size - np.float32(0.5)
-    scale = rng.uniform((n, 1, 1), 0.98, 1.12)
-    across, down = rng.uniform((2, n, 1, 1), -0.04, 0.04)
+    scale = rng.uniform((n, 1, 1), 1.02, 1.1)
+    across, down = rng.uniform((2, n, 1, 1), -0.03, 0.03)
     flat_x = np.broadcast_to((grid - across) / scale, (n, size, size))
     flat_y = np.broadcast_to((grid[:, None] - down - np.float32(0.02)) / scale, (n, size, size))
-    tilt = rng.uniform((n, 1, 1), -0.17, 0.17)
+    tilt = rng.uniform((n, 1, 1), -0.1, 0.1)
     cos, sin = np.cos(tilt), np.sin(tilt)
     x, y = cos * flat_x + sin * flat_y, cos * flat_y - sin * flat_x
     side = abs(x)  # what there is on both sides is drawn once
@@ -142,7 +142,7 @@ def _portraits(rng: Generator, has, size) -> np.ndarray:
     paint(_box(side, y, (0.11, -0.075), (0.05, 0.012), 0.012), 0.8 * hair, ~glasses)
     paint(_ellipse(x, y, (0, 0.08), (0.022, 0.035)), 0.82 * skin)
     paint(_ellipse(side, y, (0.115, 0.0), (0.03, 0.036)), BLACK)
-    lens = abs(_ellipse(side, y, (0.118, 0.0), (0.09, 0.085))) - np.float32(0.018)
+    lens = abs(_ellipse(side, y, (0.118, 0.0), (0.09, 0.085))) - np.float32(0.021)
     bridge = _box(side, y, (0, -0.02), (0.035, 0.015))
     temple = _box(side, y, (0.235, -0.01), (0.03, 0.015))
     paint(np.minimum(lens, np.minimum(bridge, temple)), BLACK, glasses)
@@ -165,8 +165,8 @@ def read_faces(images: np.ndarray) -> np.ndarray:
     """Which attributes faces have, by the rule: uint8 (n, size, size, 3) -> bool (n, 4).
 
     A rule of colours: glasses are black on both sides of the middle, more of it than eyes have; a
-    smile is white, a hat crimson, and long hair is hair in the lower half. What has no skin in the
-    middle, or no wall in the upper corners, is no face and has nothing. Always right on drawn faces
+    smile is white, a hat crimson, and long hair is hair in the lower half. What is not warm in the
+    middle and cool in the upper corners is no face and has nothing. Always right on drawn faces
     of 32 pixels and more.
     """
     chunks = range(0, len(images), CHUNK)
@@ -188,17 +188,13 @@ def _read(images):
     left = (grid < middle[:, None])[:, None]
     # Shares of the image, between those of faces with and those of faces without.
     there = [
-        np.minimum(_share(black * left), _share(black * ~left)) > 0.0085,
-        _share(white) > 0.004,
-        _share(hair & (grid > 0.55)[:, None]) > 0.025,
-        _share(crimson) > 0.05,
+        np.minimum((black * left).mean((1, 2)), (black * ~left).mean((1, 2))) > 0.007,
+        white.mean((1, 2)) > 0.004,
+        (hair & (grid > 0.55)[:, None]).mean((1, 2)) > 0.025,
+        crimson.mean((1, 2)) > 0.05,
     ]
     inside, outside = abs(grid - 0.5) < 0.2, abs(grid - 0.5) > 0.35
-    cheeks = skin[:, (grid > 0.45) & (grid < 0.7)][:, :, inside]
-    corners = (b > r)[:, grid < 0.2][:, :, outside]
-    face = (_share(cheeks) > 0.4) & (_share(corners) > 0.8)
+    cheeks = (r - b)[:, (grid > 0.45) & (grid < 0.7)][:, :, inside]
+    corners = (r - b)[:, grid < 0.2][:, :, outside]
+    face = (cheeks.mean((1, 2)) > 25) & (corners.mean((1, 2)) < -5)
     return np.stack(there, 1) & face[:, None]
-
-
-def _share(amount):
-    return amount.mean((1, 2))

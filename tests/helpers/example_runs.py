@@ -429,6 +429,7 @@ RUNS = {
         },
         mistakes=(
             ("--batch 5001", "batch size 5001"),
+            ("--data faces", "wanted 784 pixels"),
             ("--momentum 1", "momentum is 1.0"),
             ("--average 1", "expected a number > 1"),
             ("--samples 99", "expected an integer >= 100"),
