@@ -36,7 +36,16 @@ from minigan.evaluation import (
     train_classifier,
     unit_rows,
 )
-from minigan.training import Progress, checkpoint, generated, make_folder, options, run, save_json
+from minigan.training import (
+    Progress,
+    checkpoint,
+    generated,
+    kept_classifier,
+    make_folder,
+    options,
+    run,
+    save_json,
+)
 
 BATCH, RATE = 128, 5e-3  # of the classifier's training
 RARE = 0.01  # a class with a smaller share counts as missing
@@ -84,7 +93,8 @@ def main(argv=None):
     make_folder(args.out)
     _, size, _, channels = train.images.shape
     shape = {"size": size, "channels": channels, "classes": len(train.classes)}
-    C = trained(models.image_classifier(rng=weights, dropout=dropout, **shape), shifts, train, args)
+    C = models.image_classifier(rng=weights, dropout=dropout, **shape)
+    C = kept_classifier(args.out / "classifier.safetensors", C, train, shifts, **how(args))
 
     began = time.perf_counter()
     known, real = look(C, train.images), look(C, test.images, test.labels)
@@ -105,21 +115,6 @@ def main(argv=None):
     figure = picture(scores, sets, known, windows["k-means"], train.classes)
     file = plots.save_figure(figure, args.out / "scores.png")
     print(f"scored in {time.perf_counter() - began:.0f} s; picture: {file}")
-
-
-def trained(C, shifts, train, args):
-    """The classifier, ready for use: the last call's if that trained it alike, or a new one."""
-    path = args.out / "classifier.safetensors"
-    about = checkpoint.about_data(train) | how(args)
-    if path.exists():
-        found = checkpoint.peek(path).get("about")
-        if found and about | found == about:  # one without a digest is judged by the name alone
-            checkpoint.load(path, {"classifier": C})
-            return C.eval()
-        print(f"{path} was trained otherwise ({found}): training a new one")
-    C = train_classifier(C, train, shifts, **how(args))
-    checkpoint.save(path, {"classifier": C}, about=about)
-    return C
 
 
 def how(args) -> dict:

@@ -18,12 +18,12 @@ from __future__ import annotations
 import numpy as np
 
 from minigan import Tensor, cpu, data, discriminator_step, generator_step, losses, optim, plots
-from minigan.evaluation import random_vectors
+from minigan.evaluation import find_vector, random_vectors
 from minigan.models import dcgan_discriminator
 from minigan.training import GAME, Record, Sampler, Session, Watch, options, run
 
 COUNTED = 4000  # samples whose attributes are counted
-SUMS = 1000  # of three samples each, that are counted
+SUMS, CHOSEN_BY = 600, 100  # that are counted, and others that a vector is chosen by
 PAPER = {"size": 64, "width": 128, "batch": 128, "hidden": 0, "latent": 100, "steps": 30_000}
 PAPER |= {"lr_g": 2e-4, "lr_d": 2e-4, "every": 1000}
 
@@ -126,28 +126,35 @@ def marginals(has, real) -> str:
 def arithmetic(z, has, drawn, args):
     """Counts how often the sum has glasses, and draws one, as in the paper's figure 7."""
     glasses, long = has[:, 0], has[:, 2]
-    groups = [~long & glasses, ~long & ~glasses, long & ~glasses]
-    if min(group.sum() for group in groups) < 3:
+    short, plain = z[~long], z[long & ~glasses]
+    if min(glasses[~long].sum(), (~glasses[~long]).sum(), len(plain)) < 3:
         print("too few samples of a kind to do arithmetic with them")
         return
     rng = cpu.generator([args.seed, 2])
-    chosen = [threes(z[group], rng) for group in groups]
-    a, b, c = (three.mean(1) for three in chosen)
-    other = random_vectors(a - b, rng)
-    sums = {"c": c, "a − b + c": a - b + c, "control, c + a random vector as long": c + other}
-    for name, vectors in sums.items():
-        shares = zip(data.ATTRIBUTES, seen(drawn(vectors)).mean(0), strict=True)
+    threes = plain[np.stack([rng.permutation(len(plain))[:3] for _ in range(CHOSEN_BY + SUMS)])]
+    means = threes.mean(1)
+    lots = short, means[:CHOSEN_BY], means[CHOSEN_BY:]
+
+    def judge(z):
+        return seen(drawn(z))[:, 0]
+
+    has = glasses[~long], *map(judge, lots[1:])
+    found = find_vector(lots, has, judge, rng=rng)
+    for name, some in {"the third mean": lots[2], "the sum": lots[2] + found.vector}.items():
+        shares = zip(data.ATTRIBUTES, seen(drawn(some)).mean(0), strict=True)
         print(f"{name}: " + ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares))
+    print(
+        f"glasses come to {found.flips:.1%}; by any of the vectors it was chosen among "
+        f"{found.by_any:.1%}; controls: by a random vector as long {found.by_random:.1%}, by the "
+        f"best of as many random ones {found.by_lucky:.1%}"
+    )
     near = rng.uniform((9, z.shape[1]), -0.25, 0.25)  # the sum in the middle, its neighbours around
     near[4] = 0
-    columns = [drawn(np.stack([*three[0], three[0].mean(0)])) for three in chosen]
-    grids = [drawn(first + near) for first in ((a - b + c)[0], (c + other)[0])]
+    terms = short[found.with_it], short[found.without], threes[-1]
+    columns = [drawn(np.stack([*three, three.mean(0)])) for three in terms]
+    vectors = found.vector, random_vectors(found.vector[None], rng)[0]
+    grids = [drawn(means[-1] + vector + near) for vector in vectors]
     plots.save_figure(figure_7(columns, grids), args.out / "faces.png")
-
-
-def threes(z, rng):
-    """Three of the z's each time, (SUMS, 3, latent)."""
-    return z[np.stack([rng.permutation(len(z))[:3] for _ in range(SUMS)])]
 
 
 def figure_7(columns, grids):

@@ -13,7 +13,7 @@ from minigan.data.augment import mirrored, shifted
 from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
 from minigan.data.faces import ATTRIBUTES, HAS, drawn_faces, read_faces
-from minigan.data.folder import load_folder
+from minigan.data.folder import load_folder, load_image
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.shapes import SCENES, Scenes, centroids, wander

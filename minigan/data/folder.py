@@ -35,7 +35,7 @@ def load_folder(path, size: int, progress: bool = True) -> Dataset:
         raise DataError(f"{folder}: {_what_is_wrong_with(folder)}")
     images = np.empty((len(files), size, size, 3), np.uint8)
     for i, file in enumerate(bar(files, desc="images", unit=" files", disable=not progress)):
-        images[i] = _read_image(folder / file, size)
+        images[i] = load_image(folder / file, size)
     name = folder.name if folder.name not in ("", "..") else folder.resolve().name
     return Dataset(name, images, *_labels(files))
 
@@ -99,9 +99,15 @@ def _labels(files: list[Path]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     return labels.astype(np.int64), tuple(classes.tolist())
 
 
-def _read_image(file: Path, size: int) -> np.ndarray:
+def load_image(file: Path, size: int, channels: int = 3) -> np.ndarray:
+    """One image file as `load_folder` reads it: uint8 (size, size, channels), 1 for grey, 3, RGB.
+
+    DataError if there is no such file, or it cannot be read as an image of 8 bits a channel.
+    """
     from PIL import Image, ImageOps
 
+    if channels not in (1, 3):
+        raise ValueError(f"load_image: got {channels} channels, wanted 1 or 3")
     try:
         with Image.open(file) as image:
             if image.mode[0] in "IF":  # Pillow would clip almost all of it to white
@@ -112,4 +118,5 @@ def _read_image(file: Path, size: int) -> np.ndarray:
     except Exception as error:
         raise DataError(f"{file}: cannot be read as an image: {error}") from error
     white = Image.new("RGBA", pixels.size, "white")
-    return np.asarray(Image.alpha_composite(white, pixels).convert("RGB"))
+    opaque = Image.alpha_composite(white, pixels).convert("L" if channels == 1 else "RGB")
+    return np.asarray(opaque).reshape(size, size, channels)

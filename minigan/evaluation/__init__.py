@@ -4,7 +4,14 @@ In the order of reading: divergences, line, pairs, neighbours, metrics, windows,
 arithmetic.
 """
 
-from minigan.evaluation.arithmetic import attribute_vectors, flipped, random_vectors
+from minigan.evaluation.arithmetic import (
+    Found,
+    attribute_members,
+    attribute_vectors,
+    find_vector,
+    flipped,
+    random_vectors,
+)
 from minigan.evaluation.divergences import (
     LARGEST_ASSIGNMENT,
     LARGEST_PROGRAM,

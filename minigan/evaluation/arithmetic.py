@@ -6,35 +6,48 @@ that have it not. Single z's proved unstable. Who has it, a classifier says (`ru
     vectors = attribute_vectors(z, has, count=100, rng=rng)
     flipped(before, after)                      what a classifier sees in G(z') and G(z' + vector)
     random_vectors(vectors, rng)                the control: as long, and of any direction
+    find_vector(lots, has, judge, rng=rng)      all of it, with the best of some vectors
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from minigan.backend import Generator
 
 
+def attribute_members(has, *, count, rng: Generator, of=3) -> tuple[np.ndarray, np.ndarray]:
+    """Whom `count` vectors are made of: `of` with the attribute and `of` without, anew for each.
+
+    has: (n,) bool; rng: of the CPU. Returns indices (count, of) twice.
+    ValueError if fewer than `of` have it, or fewer have it not.
+    """
+    has = np.asarray(has, bool)
+    with_it, without = np.flatnonzero(has), np.flatnonzero(~has)
+    if min(len(with_it), len(without)) < of:
+        raise ValueError(
+            f"attribute_vectors: {len(with_it)} of {len(has)} samples have the attribute, wanted "
+            f"at least {of} with it and {of} without"
+        )
+
+    def drawn(some):
+        return np.stack([some[rng.permutation(len(some))[:of]] for _ in range(count)])
+
+    return drawn(with_it), drawn(without)
+
+
 def attribute_vectors(z, has, *, count, rng: Generator, of=3) -> np.ndarray:
     """`count` vectors of an attribute, (count, latent): mean of `of` z with it − of `of` without.
 
-    z: (n, latent); has: (n,) bool; rng: of the CPU; each vector draws anew whom it is made of.
-    ValueError if fewer than `of` have it, or fewer have it not.
+    z: (n, latent); the rest, and its errors, as for `attribute_members`.
     """
     z, has = np.asarray(z), np.asarray(has, bool)
     if z.ndim != 2 or has.shape != z.shape[:1]:
         raise ValueError(f"attribute_vectors: z {z.shape}, has {has.shape}: wanted (n, d) and (n,)")
-    with_it, without = z[has], z[~has]
-    if min(len(with_it), len(without)) < of:
-        raise ValueError(
-            f"attribute_vectors: {len(with_it)} of {len(z)} samples have the attribute, wanted at "
-            f"least {of} with it and {of} without"
-        )
-
-    def means(some):
-        return np.stack([some[rng.permutation(len(some))[:of]].mean(axis=0) for _ in range(count)])
-
-    return means(with_it) - means(without)
+    with_it, without = attribute_members(has, count=count, rng=rng, of=of)
+    return z[with_it].mean(axis=1) - z[without].mean(axis=1)
 
 
 def random_vectors(like, rng: Generator) -> np.ndarray:
@@ -59,3 +72,52 @@ def flipped(before, after) -> float:
             f"are {after.shape} after: wanted at least one, and as many after"
         )
     return float(after[~before].mean())
+
+
+# --- A vector that is chosen ---------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """The vector of an attribute, whom it is made of, and what share of others it flips."""
+
+    vector: np.ndarray  # (latent,)
+    with_it: np.ndarray  # (of,), indices into the first lot
+    without: np.ndarray  # (of,)
+    flips: float  # by this vector
+    by_any: float  # by the vectors that it was chosen among, on average
+    by_random: float  # by a random vector as long, another one for each
+    by_lucky: float  # by the best of as many random vectors, chosen alike
+
+
+def find_vector(lots, has, judge, *, rng: Generator, choice=16, length=1.0, of=3) -> Found:
+    """The vector of an attribute that flips the most, of `choice` means of three minus three.
+
+    A mean of three is still unsteady. So there are several, made of the first lot of z; the best on
+    the second lot is chosen, and counted on the third, which had no part in it.
+
+    lots    three arrays of z, (n, latent), (m, latent), (k, latent)
+    has     who of them has the attribute, three arrays of bool
+    judge   from z to whether a classifier sees the attribute in G(z), (n,) bool
+    length  what the vectors are multiplied with
+
+    ValueError if in one of the lots there are too few with it, or without it.
+    """
+    first, second, third = map(np.asarray, lots)
+    with_it, without = attribute_members(has[0], count=choice, rng=rng, of=of)
+    vectors = length * (first[with_it].mean(axis=1) - first[without].mean(axis=1))
+    random = random_vectors(vectors, rng)
+    tried, luck = (_shares(second, has[1], some, judge) for some in (vectors, random))
+    vector, lucky = vectors[tried.argmax()], random[luck.argmax()]
+    each = random_vectors(np.repeat(vector[None], len(third), axis=0), rng)
+    flips, by_random, by_lucky = (
+        flipped(has[2], judge(third + some)) for some in (vector, each, lucky)
+    )
+    members = with_it[tried.argmax()], without[tried.argmax()]
+    return Found(vector, *members, flips, float(tried.mean()), by_random, by_lucky)
+
+
+def _shares(z, has, vectors, judge) -> np.ndarray:
+    """What share of the z (n, latent) each of the vectors (k, latent) flips: (k,)."""
+    moved = z[None] + vectors[:, None]
+    after = judge(moved.reshape(-1, z.shape[1])).reshape(len(vectors), len(z))
+    return np.array([flipped(has, row) for row in after])

@@ -34,24 +34,26 @@ def lerp(a, b, t):
 
 
 def slerp(a, b, t):
-    """The way along a circle (White 2016, section 2.1); arguments as for `lerp`.
+    """The way along a circle, spherical interpolation (White 2016); arguments as for `lerp`.
 
-        sin((1 − t) ω) / sin ω · a + sin(t ω) / sin ω · b,      ω the angle between a and b
+        u = sin((1 − t) ω) / sin ω · a / ‖a‖ + sin(t ω) / sin ω · b / ‖b‖,      ω their angle
+        ((1 − t) ‖a‖ + t ‖b‖) u
 
-    It keeps ‖z‖ where a and b have it in common, as nearly all Gaussian noise in many dimensions
-    does. Vectors of one direction are the limit ω → 0, which is `lerp`. Opposite ones have no
+    So ‖z‖ goes from ‖a‖ to ‖b‖ at an even pace, and is kept where they are equal, as they nearly
+    are of Gaussian noise in many dimensions; then this is White's formula, which weighs a and b
+    themselves. Vectors of one direction are the limit ω → 0, which is `lerp`. Opposite ones have no
     circle of their own and a zero vector has no direction: there it is `lerp` as well.
     """
     a, b, t = _alike("slerp", a, b, t)
     xp = backend_of(a).xp
-    p, q = _unit(xp, a), _unit(xp, b)
+    (p, from_length), (q, to_length) = _unit(xp, a), _unit(xp, b)
     angle = 2 * xp.arctan2(_norm(xp, p - q), _norm(xp, p + q))  # arccos has few digits at 1
     sine = xp.sin(angle)
-    straight = (sine <= float(xp.finfo(a.dtype).eps) ** 0.5) | (_norm(xp, p) * _norm(xp, q) == 0)
+    straight = (sine <= float(xp.finfo(a.dtype).eps) ** 0.5) | (from_length * to_length == 0)
     sine = xp.where(straight, 1, sine)
-    here = xp.where(straight, 1 - t, xp.sin((1 - t) * angle) / sine)
-    there = xp.where(straight, t, xp.sin(t * angle) / sine)
-    return here * a + there * b
+    direction = (xp.sin((1 - t) * angle) * p + xp.sin(t * angle) * q) / sine
+    length = (1 - t) * from_length + t * to_length
+    return xp.where(straight, (1 - t) * a + t * b, length * direction)
 
 
 def _alike(what, a, b, t):
@@ -66,9 +68,9 @@ def _norm(xp, a):
 
 
 def _unit(xp, a):
-    """a / ‖a‖, or 0."""
+    """a / ‖a‖, or 0; and ‖a‖."""
     norm = _norm(xp, a)
-    return a / xp.where(norm == 0, 1, norm)
+    return a / xp.where(norm == 0, 1, norm), norm
 
 
 # --- The z of an image ---------------------------------------------------------------------------

@@ -20,6 +20,15 @@ def test_slerp_goes_round_a_circle():
     np.testing.assert_allclose(lerp(a, b, t[:, None]), np.outer(1 - t, a) + np.outer(t, b))
 
 
+def test_slerp_changes_the_length_at_an_even_pace():
+    """Of vectors of lengths 1 and 3 at an angle near to half a turn, too."""
+    a, b = np.array([1.0, 0.0]), 3 * np.array([np.cos(3.1), np.sin(3.1)])
+    t = np.linspace(0, 1, 7)
+    way = slerp(a, b, t[:, None])
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 1 + 2 * t, rtol=1e-12)
+    np.testing.assert_allclose(np.arctan2(*way.T[::-1]), 3.1 * t, rtol=1e-12)
+
+
 def test_slerp_keeps_the_length_and_lerp_does_not(cuda):
     """In many dimensions two z are at right angles: half-way between them lerp has √½ of ‖z‖."""
     z = cpu.generator(0).normal((2, 50, 1000))
