@@ -18,12 +18,12 @@ from __future__ import annotations
 import numpy as np
 
 from minigan import Tensor, cpu, data, discriminator_step, generator_step, losses, optim, plots
-from minigan.evaluation import find_vector, random_vectors
+from minigan.evaluation import attribute_members, random_vectors
 from minigan.models import dcgan_discriminator
 from minigan.training import GAME, Record, Sampler, Session, Watch, options, run
 
 COUNTED = 4000  # samples whose attributes are counted
-SUMS, CHOSEN_BY = 600, 100  # that are counted, and others that a vector is chosen by
+SUMS = 1000  # that are counted, each of nine samples of its own
 PAPER = {"size": 64, "width": 128, "batch": 128, "hidden": 0, "latent": 100, "steps": 30_000}
 PAPER |= {"lr_g": 2e-4, "lr_d": 2e-4, "every": 1000}
 
@@ -124,36 +124,24 @@ def marginals(has, real) -> str:
 
 
 def arithmetic(z, has, drawn, args):
-    """Counts how often the sum has glasses, and draws one, as in the paper's figure 7."""
-    glasses, long = has[:, 0], has[:, 2]
-    short, plain = z[~long], z[long & ~glasses]
-    if min(glasses[~long].sum(), (~glasses[~long]).sum(), len(plain)) < 3:
+    """Counts how often such sums have glasses, and draws one, as in the paper's figure 7."""
+    glasses, long, rng = has[:, 0], has[:, 2], cpu.generator([args.seed, 2])
+    try:
+        a, b = attribute_members(glasses[~long], count=SUMS, rng=rng)
+        c, _ = attribute_members(long & ~glasses, count=SUMS, rng=rng)
+    except ValueError:
         print("too few samples of a kind to do arithmetic with them")
         return
-    rng = cpu.generator([args.seed, 2])
-    threes = plain[np.stack([rng.permutation(len(plain))[:3] for _ in range(CHOSEN_BY + SUMS)])]
-    means = threes.mean(1)
-    lots = short, means[:CHOSEN_BY], means[CHOSEN_BY:]
-
-    def judge(z):
-        return seen(drawn(z))[:, 0]
-
-    has = glasses[~long], *map(judge, lots[1:])
-    found = find_vector(lots, has, judge, rng=rng)
-    for name, some in {"the third mean": lots[2], "the sum": lots[2] + found.vector}.items():
-        shares = zip(data.ATTRIBUTES, seen(drawn(some)).mean(0), strict=True)
+    threes = z[~long][a], z[~long][b], z[c]  # (SUMS, 3, latent)
+    a, b, c = (three.mean(1) for three in threes)
+    control = c + random_vectors(a - b, rng)
+    for name, sums in {"c": c, "a - b + c": a - b + c, "c + a random vector": control}.items():
+        shares = zip(data.ATTRIBUTES, seen(drawn(sums)).mean(0), strict=True)
         print(f"{name}: " + ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares))
-    print(
-        f"glasses come to {found.flips:.1%}; by any of the vectors it was chosen among "
-        f"{found.by_any:.1%}; controls: by a random vector as long {found.by_random:.1%}, by the "
-        f"best of as many random ones {found.by_lucky:.1%}"
-    )
-    near = rng.uniform((9, z.shape[1]), -0.25, 0.25)  # the sum in the middle, its neighbours around
+    near = rng.uniform((9, z.shape[1]), -0.25, 0.25)  # a sum in the middle, its neighbours around
     near[4] = 0
-    terms = short[found.with_it], short[found.without], threes[-1]
-    columns = [drawn(np.stack([*three, three.mean(0)])) for three in terms]
-    vectors = found.vector, random_vectors(found.vector[None], rng)[0]
-    grids = [drawn(means[-1] + vector + near) for vector in vectors]
+    columns = [drawn(np.stack([*three[0], three[0].mean(0)])) for three in threes]
+    grids = [drawn(sums[0] + near) for sums in (a - b + c, control)]
     plots.save_figure(figure_7(columns, grids), args.out / "faces.png")
 
 
@@ -161,15 +149,17 @@ def figure_7(columns, grids):
     """Three samples and the image of their mean z, for each term; the sum; the control."""
     titles = ["short hair,\nglasses", "− short hair,\n   no glasses", "+ long hair,\n   no glasses"]
     titles += [
-        "= the sum, amid its neighbours",
+        "= the sum, and its neighbours",
         "control: the third mean\n+ a random vector as long",
     ]
-    with plots.panels(1, 5, size=(10, 4.2), width_ratios=[1, 1, 1, 3, 3]) as (figure, panels):
+    ratios = [1.25, 1.25, 1.25, 3, 3]
+    with plots.panels(1, 5, size=(10.6, 4.2), width_ratios=ratios) as (figure, panels):
+        rows = ["", "three\nsamples", "", "G(mean z)"]
         for panel, images, title in zip(panels, columns + grids, titles, strict=True):
-            rows, across = (4, 1) if len(images) == 4 else (3, 3)
-            plots.draw_rows(panel, plots.sample_grid(images, across), [""] * rows)
+            across = 1 if len(images) == 4 else 3
+            plots.draw_rows(panel, plots.sample_grid(images, across), rows)
             panel.set_title(title)
-        panels[0].set_ylabel("G(mean z)        three samples")
+            rows = [""] * (4 if panel in panels[:2] else 3)
     return figure
 
 

@@ -142,7 +142,7 @@ def _portraits(rng: Generator, has, size) -> np.ndarray:
     paint(_box(side, y, (0.11, -0.075), (0.05, 0.012), 0.012), 0.8 * hair, ~glasses)
     paint(_ellipse(x, y, (0, 0.08), (0.022, 0.035)), 0.82 * skin)
     paint(_ellipse(side, y, (0.115, 0.0), (0.03, 0.036)), BLACK)
-    lens = abs(_ellipse(side, y, (0.118, 0.0), (0.09, 0.085))) - np.float32(0.021)
+    lens = _ellipse(side, y, (0.118, 0.005), (0.105, 0.09))
     bridge = _box(side, y, (0, -0.02), (0.035, 0.015))
     temple = _box(side, y, (0.235, -0.01), (0.03, 0.015))
     paint(np.minimum(lens, np.minimum(bridge, temple)), BLACK, glasses)
@@ -188,7 +188,7 @@ def _read(images):
     left = (grid < middle[:, None])[:, None]
     # Shares of the image, between those of faces with and those of faces without.
     there = [
-        np.minimum((black * left).mean((1, 2)), (black * ~left).mean((1, 2))) > 0.007,
+        np.minimum((black * left).mean((1, 2)), (black * ~left).mean((1, 2))) > 0.012,
         white.mean((1, 2)) > 0.004,
         (hair & (grid > 0.55)[:, None]).mean((1, 2)) > 0.025,
         crimson.mean((1, 2)) > 0.05,
@@ -196,5 +196,5 @@ def _read(images):
     inside, outside = abs(grid - 0.5) < 0.2, abs(grid - 0.5) > 0.35
     cheeks = (r - b)[:, (grid > 0.45) & (grid < 0.7)][:, :, inside]
     corners = (r - b)[:, grid < 0.2][:, :, outside]
-    face = (cheeks.mean((1, 2)) > 25) & (corners.mean((1, 2)) < -5)
+    face = (cheeks.mean((1, 2)) > 12) & (corners.mean((1, 2)) < -25)
     return np.stack(there, 1) & face[:, None]
