@@ -455,7 +455,7 @@ RUNS = {
             "--paper": Row(),
             "--quick": Row(on="--steps 16"),
         },
-        ways={"drawn": "--data faces", "moved": "--flip --shift 1", "of 2016": "--paper"},
+        ways={"drawn and moved": "--data faces --flip --shift 1"},
         mistakes=(
             ("--batch 41", "batch size 41"),
             ("--size 9", "image size 9"),
