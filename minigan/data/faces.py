@@ -1,7 +1,7 @@
 """Drawn faces: portraits in a few strokes of colour, with attributes that can be counted.
 
-They are drawings, and made to be read: each has or has not glasses, a smile, long hair and a hat,
-independently of each other; pose and colours vary. No hair is black, no background is warm, nothing
+They are drawings, and made to be read: each has or has not dark glasses, a smile, long hair and a
+hat, independently of each other; pose and colours vary. No hair is black, no wall is warm, nothing
 but teeth is white and so on, so that a rule reads the attributes off the colours, in samples of a
 generator as well: no eye, and no network that might err as it does.
 
@@ -83,7 +83,7 @@ class _Canvas:
 
 
 def _ellipse(x, y, at, radii):
-    """How far points lie outside an ellipse, about, with the face's height as the unit."""
+    """How far points lie outside an ellipse, about, with the image's side as the unit."""
     away = np.sqrt(((x - at[0]) / radii[0]) ** 2 + ((y - at[1]) / radii[1]) ** 2)
     return (away - 1) * np.float32(np.sqrt(radii[0] * radii[1]))
 
@@ -107,18 +107,8 @@ def _portraits(rng: Generator, has, size) -> np.ndarray:
     )
     felt = _varied(rng, np.tile(HAT, (n, 1)), 10)
 
-    # Where the pixels are in the face: x to its left, y down, its height about 1.
-    grid = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / size - np.float32(0.5)
-    scale = rng.uniform((n, 1, 1), 1.02, 1.1)
-    across, down = rng.uniform((2, n, 1, 1), -0.03, 0.03)
-    flat_x = np.broadcast_to((grid - across) / scale, (n, size, size))
-    flat_y = np.broadcast_to((grid[:, None] - down - np.float32(0.02)) / scale, (n, size, size))
-    tilt = rng.uniform((n, 1, 1), -0.1, 0.1)
-    cos, sin = np.cos(tilt), np.sin(tilt)
-    x, y = cos * flat_x + sin * flat_y, cos * flat_y - sin * flat_x
+    x, y, flat_x, flat_y, pixels = _pose(rng, n, size)
     side = abs(x)  # what there is on both sides is drawn once
-    pixels = scale * size
-
     canvas = _Canvas(wall, size)
 
     def paint(outside, colour, shown=None):
@@ -128,11 +118,10 @@ def _portraits(rng: Generator, has, size) -> np.ndarray:
     paint(_box(x, y, (0, 0.06), (0.34, 0.37), 0.26), hair, long)
     paint(_box(x, y, (0, 0.3), (0.08, 0.14), 0.04), 0.88 * skin)
     paint(_ellipse(side, y, (0.26, 0.03), (0.05, 0.065)), 0.94 * skin, ~long)
-    head = _ellipse(x, y, (0, 0.02), (0.265, 0.31))
-    paint(head, skin)
+    paint(_ellipse(x, y, (0, 0.02), (0.265, 0.31)), skin)
     paint(_ellipse(side, y, (0.16, 0.11), (0.05, 0.04)), 0.8 * skin + 0.2 * np.array((235, 95, 95)))
 
-    # Hair: parted if it is long, combed to a side if it is short.
+    # Parted hair if it is long, combed to a side if it is short and no hat hides it; the hat.
     line = np.where(long[:, None, None], 0.6 * side - 0.19, 0.25 * x - 0.13)
     crown = _ellipse(x, y, (0, -0.01), (0.285, 0.325))
     paint(np.maximum(crown, y - line), hair, long | ~hat)
@@ -153,6 +142,22 @@ def _portraits(rng: Generator, has, size) -> np.ndarray:
     return canvas.images()
 
 
+def _pose(rng: Generator, n, size):
+    """Where the pixels are in `n` faces: x, y down, both (n, size, size) from the face's middle.
+
+    Also x and y without the tilt, for the shoulders, and the pixels to a unit, (n, 1, 1).
+    """
+    grid = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / size - np.float32(0.5)
+    scale = rng.uniform((n, 1, 1), 1.02, 1.1)
+    across, down = rng.uniform((2, n, 1, 1), -0.03, 0.03)
+    flat_x = np.broadcast_to((grid - across) / scale, (n, size, size))
+    flat_y = np.broadcast_to((grid[:, None] - down - np.float32(0.02)) / scale, (n, size, size))
+    tilt = rng.uniform((n, 1, 1), -0.1, 0.1)
+    cos, sin = np.cos(tilt), np.sin(tilt)
+    x, y = cos * flat_x + sin * flat_y, cos * flat_y - sin * flat_x
+    return x, y, flat_x, flat_y, scale * size
+
+
 def _varied(rng: Generator, colours, most) -> np.ndarray:
     """Colours (n, 3), each with a brightness and a hue of its own, float32."""
     return (colours + rng.uniform(colours.shape, -most, most)).clip(0, 255).astype(np.float32)
@@ -166,8 +171,8 @@ def read_faces(images: np.ndarray) -> np.ndarray:
 
     A rule of colours: glasses are black on both sides of the middle, more of it than eyes have; a
     smile is white, a hat crimson, and long hair is hair in the lower half. What is not warm in the
-    middle and cool in the upper corners is no face and has nothing. Always right on drawn faces
-    of 32 pixels and more.
+    middle and cool in the upper corners is no face and has nothing. Right on drawn faces of 28
+    pixels and more.
     """
     chunks = range(0, len(images), CHUNK)
     return np.concatenate([_read(images[start : start + CHUNK]) for start in chunks])
