@@ -124,7 +124,7 @@ def marginals(has, real) -> str:
 
 
 def arithmetic(z, has, drawn, args):
-    """Counts how often such sums have glasses, and draws one, as in the paper's figure 7."""
+    """Counts how often such sums have glasses, and draws some, as in the paper's figure 7."""
     glasses, long, rng = has[:, 0], has[:, 2], cpu.generator([args.seed, 2])
     try:
         a, b = attribute_members(glasses[~long], count=SUMS, rng=rng)
@@ -138,28 +138,26 @@ def arithmetic(z, has, drawn, args):
     for name, sums in {"c": c, "a - b + c": a - b + c, "c + a random vector": control}.items():
         shares = zip(data.ATTRIBUTES, seen(drawn(sums)).mean(0), strict=True)
         print(f"{name}: " + ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares))
-    near = rng.uniform((9, z.shape[1]), -0.25, 0.25)  # a sum in the middle, its neighbours around
-    near[4] = 0
     columns = [drawn(np.stack([*three[0], three[0].mean(0)])) for three in threes]
-    grids = [drawn(sums[0] + near) for sums in (a - b + c, control)]
+    grids = [drawn(sums[:16]) for sums in (a - b + c, control)]
     plots.save_figure(figure_7(columns, grids), args.out / "faces.png")
 
 
 def figure_7(columns, grids):
-    """Three samples and the image of their mean z, for each term; the sum; the control."""
+    """Three samples and the image of their mean z, for each term; sixteen sums; the control."""
     titles = ["short hair,\nglasses", "− short hair,\n   no glasses", "+ long hair,\n   no glasses"]
     titles += [
-        "= the sum, and its neighbours",
-        "control: the third mean\n+ a random vector as long",
+        "= the sum (top left),\n   and sums of other samples",
+        "control: random vectors as long\nin place of the differences",
     ]
-    ratios = [1.25, 1.25, 1.25, 3, 3]
-    with plots.panels(1, 5, size=(10.6, 4.2), width_ratios=ratios) as (figure, panels):
+    ratios = [1.25, 1.25, 1.25, 4, 4]
+    with plots.panels(1, 5, size=(11.6, 4.2), width_ratios=ratios) as (figure, panels):
         rows = ["", "three\nsamples", "", "G(mean z)"]
         for panel, images, title in zip(panels, columns + grids, titles, strict=True):
-            across = 1 if len(images) == 4 else 3
+            across = 1 if len(images) == 4 else 4
             plots.draw_rows(panel, plots.sample_grid(images, across), rows)
             panel.set_title(title)
-            rows = [""] * (4 if panel in panels[:2] else 3)
+            rows = [""] * 4
     return figure
 
 
