@@ -139,24 +139,24 @@ def arithmetic(z, has, drawn, args):
         shares = zip(data.ATTRIBUTES, seen(drawn(sums)).mean(0), strict=True)
         print(f"{name}: " + ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares))
     columns = [drawn(np.stack([*three[0], three[0].mean(0)])) for three in threes]
-    grids = [drawn(sums[:16]) for sums in (a - b + c, control)]
+    grids = [drawn(sums[:12]) for sums in (a - b + c, control)]
     plots.save_figure(figure_7(columns, grids), args.out / "faces.png")
 
 
 def figure_7(columns, grids):
-    """Three samples and the image of their mean z, for each term; sixteen sums; the control."""
+    """Three samples and the image of their mean z, for each term; twelve sums; the control."""
     titles = ["short hair,\nglasses", "− short hair,\n   no glasses", "+ long hair,\n   no glasses"]
     titles += [
-        "= the sum (top left),\n   and sums of other samples",
-        "control: random vectors as long\nin place of the differences",
+        "= their sum (top left),\n   and sums of others",
+        "control: random vectors\nas long, not differences",
     ]
-    ratios = [1.25, 1.25, 1.25, 4, 4]
-    with plots.panels(1, 5, size=(11.6, 4.2), width_ratios=ratios) as (figure, panels):
+    ratios = [1.5, 1.5, 1.5, 3, 3]
+    with plots.panels(1, 5, size=(8.6, 3.05), width_ratios=ratios) as (figure, panels):
         rows = ["", "three\nsamples", "", "G(mean z)"]
         for panel, images, title in zip(panels, columns + grids, titles, strict=True):
-            across = 1 if len(images) == 4 else 4
+            across = len(images) // 4
             plots.draw_rows(panel, plots.sample_grid(images, across), rows)
-            panel.set_title(title)
+            panel.set_title(title, fontsize=9)
             rows = [""] * 4
     return figure
 
