@@ -84,7 +84,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, test = options.train_and_test(args)
-    weights, dropout, shifts, noise, others = backend.generator(args.seed).spawn(5)
+    *_, noise, others = backend.generator(args.seed).spawn(5)  # the rest is the classifier's
     count = min(args.count, len(test))
     if args.samples:
         fake, asked = samples(args.samples, count, noise, test)
@@ -93,8 +93,7 @@ def main(argv=None):
     make_folder(args.out)
     _, size, _, channels = train.images.shape
     shape = {"size": size, "channels": channels, "classes": len(train.classes)}
-    C = models.image_classifier(rng=weights, dropout=dropout, **shape)
-    C = kept_classifier(args.out / "classifier.safetensors", C, train, shifts, **how(args))
+    C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how(args))
 
     began = time.perf_counter()
     known, real = look(C, train.images), look(C, test.images, test.labels)

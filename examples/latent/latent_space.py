@@ -9,8 +9,7 @@ al. 2016): between two such z one picture becomes another.
     python examples/latent/latent_space.py runs/began           or any generator of images there is
     python examples/latent/latent_space.py runs/latent_space --morph a.png b.png
 
-It writes latent_space.png and morph.gif. A generator that is told classes goes from class to class
-as well, and has images' own classes for inversion; its z holds no class to add.
+It writes latent_space.png and morph.gif. A G that is told classes goes from class to class, too.
 """
 
 from __future__ import annotations
@@ -19,20 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import (
-    Tensor,
-    cpu,
-    data,
-    discriminator_step,
-    generator_step,
-    losses,
-    models,
-    optim,
-    plots,
-)
+from minigan import Tensor, cpu, data, models, optim, plots
 from minigan.data import to_bytes, to_unit
-from minigan.evaluation import find_vector, look, nearest
-from minigan.gan import lerp, slerp
+from minigan.evaluation import class_vectors, look, nearest
+from minigan.gan import discriminator_step, generator_step, lerp, losses, slerp
 from minigan.training import (
     GAME,
     LatentSpace,
@@ -47,10 +36,8 @@ from minigan.training import (
     run,
 )
 
-RULER = {"seed": 0, "steps": 500, "batch": 128, "rate": 5e-3}  # the classifier's training
-DESCENT = {"starts": 8, "steps": 250}  # of an inversion
-KNOWN, HELD_OUT = 100, 24  # images whose z is looked for: drawn ones, real ones
-LOTS, LENGTH = (1000, 60, 300), 1.5  # z that vectors are made of, chosen on, counted on; their size
+HELD_OUT = 24  # real images whose z is looked for
+LOTS, LENGTH = (1000, 80, 300), 1.5  # z that vectors are made of, chosen on, counted on; their size
 COLUMNS = 9  # of the pictures
 
 
@@ -60,59 +47,62 @@ def parse(argv=None):
         steps=1200,
         out="runs/latent_space",
         resumable=True,
-        quick={"steps": 300},
+        quick={"steps": lambda n: max(1, n // 4), "width": 8, "known": 20},
     )
     p.add_argument("checkpoint", nargs="?", type=Path, help="of a generator; by default train one")
     p.add_argument("--morph", nargs=2, type=Path, metavar="IMAGE", help="two files, to be morphed")
+    whole = options.whole
+    p.add_argument("--ruler", type=whole(1), default=500, help="steps of the classifier's training")
+    p.add_argument("--known", type=whole(1), default=100, help="z to be found again")
+    p.add_argument("--starts", type=whole(1), default=8, help="of each inversion")
+    p.add_argument("--descent", type=whole(1), default=250, help="steps of an inversion")
     options.images(p, batch=64, width=16, hidden=256, latent=6, lr_g=1e-3, lr_d=5e-4)
     return options.parse(p, argv)
 
 
 def main(argv=None):
     args = parse(argv)
-    backend, path = options.device(args), vars(args).pop("checkpoint")
-    files = vars(args).pop("morph")  # neither is part of the run that trains
+    backend = options.device(args)
+    path, files = vars(args).pop("checkpoint"), vars(args).pop("morph")  # no part of the run below
     if path:
         path = checkpoint.within(path)
         kept = checkpoint.peek(path).get("options", {})
         args.data = args.data or kept.get("data") or ("digits" if kept.get("quick") else None)
         args.size = kept.get("size", args.size)
     train, test = options.train_and_held_out(args)
-    _, size, _, channels = train.images.shape
-    ends = [data.load_image(file, size, channels) for file in files or ()]
+    shape = dict(zip(("size", "channels"), train.images.shape[2:], strict=True))
+    ends = [data.load_image(file, **shape) for file in files or ()]
     weights, noise, points = backend.generator(args.seed).spawn(3)
-    if not path:
-        status = trained(args, backend, train, weights, noise)
-        if status:
-            return status
+    if not path and (status := trained(args, train, shape, weights, noise)):
+        return status
     space = LatentSpace(path or args.out / checkpoint.NAME, points, train)
     make_folder(args.out)
-    C = ruler(args.out, backend, train)
+    C, how = None, {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
+    if train.labels is not None:
+        C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
 
-    rows, between = ways(space)
-    sums, added = arithmetic(space, C, train.classes)
-    found, again = inversion(space, train, test)
-    row, morphed = morph(space, C, np.stack(ends) if ends else test.images[:2], args.out)
-    titles = between, added, again, morphed
+    rows, norms = ways(space)
+    sums, flips = arithmetic(space, C, train.classes)
+    descent = {"starts": args.starts, "steps": args.descent}
+    found, errors = inversion(space, train, test, args.known, descent)
+    row = morph(space, C, np.stack(ends) if ends else test.images[:2], args.out, descent)
+    titles = norms, flips, errors, "an image, G from its ẑ to another's, and that image"
     figure = plots.latent_figure(rows, sums, found, row, titles=titles)
     print(f"pictures: {plots.save_figure(figure, args.out / 'latent_space.png')}")
     return 0
 
 
-def trained(args, backend, train, weights, noise) -> int:
+def trained(args, train, shape, weights, noise) -> int:
     """Trains a DCGAN of few dimensions and keeps it; the exit status."""
     objective, record = losses.NonSaturating(), Record(*GAME)
     with options.building():
-        batches = data.Batches(train, args.batch, args.seed, backend)
-        _, size, _, channels = train.images.shape
-        shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
+        batches = data.Batches(train, args.batch, args.seed, weights.backend)
+        shape = shape | {"width": args.width, "hidden": args.hidden}
         sampler = Sampler("dcgan", {"latent": args.latent, **shape})
         G, D = sampler.build(weights), models.dcgan_discriminator(rng=weights, **shape)
-    rates = (optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d))
-    G_optimizer, D_optimizer = (
-        optim.Adam(player, rate, betas=(0.5, 0.999))
-        for player, rate in zip((G, D), rates, strict=True)
-    )
+    G_rate, D_rate = (optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d))
+    G_optimizer = optim.Adam(G, G_rate, betas=(0.5, 0.999))
+    D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.999))
     average = optim.EMA(G, 0.99)
 
     def step():
@@ -133,100 +123,77 @@ def trained(args, backend, train, weights, noise) -> int:
     return session.status
 
 
-def ruler(folder, backend, train):
-    """The classifier that says what is seen in an image; None if there is nothing to learn from."""
-    if train.labels is None:
-        return None
-    weights, dropout, shifts = backend.generator(RULER["seed"]).spawn(3)
-    _, size, _, channels = train.images.shape
-    shape = {"size": size, "channels": channels, "classes": len(train.classes)}
-    C = models.image_classifier(rng=weights, dropout=dropout, **shape)
-    return kept_classifier(folder / "classifier.safetensors", C, train, shifts, **RULER)
-
-
 def ways(space):
     """Rows of images between two z, and what becomes of ‖z‖."""
-    (a, *_), (b, *_) = many = space.points(1000), space.points(1000)
-    norms = [np.linalg.norm(z, axis=1).mean() for z in (a, lerp(a, b, 0.5), slerp(a, b, 0.5))]
-    said = f"half-way ‖z‖ is {norms[1] / norms[0]:.0%} by lerp, {norms[2] / norms[0]:.0%} by slerp"
+    a, b = points = space.points(1000), space.points(1000)
+    half_way = (way(a[0], b[0], 0.5) for way in (lerp, slerp))
+    end, line, circle = (np.linalg.norm(z, axis=-1).mean() for z in ((a[0], b[0]), *half_way))
+    said = f"half-way ‖z‖ is {line / end:.0%} by lerp, {circle / end:.0%} by slerp"
     print(f"between two z: {said}")
-    t, rows = np.linspace(0, 1, COLUMNS), {}
-    for k in range(2):
-        pair = [[part[k : k + 1] for part in point] for point in many]
-        for name, between in (("lerp", lerp), ("slerp", slerp)):
-            rows[f"{name}{' ' * k}"] = space.way(*pair, t, between)
-    return rows, f"between two z: {said}"
+    pairs = [[[part[k : k + 1] for part in point] for point in points] for k in range(3)]
+    kinds, t = (("lerp", lerp), ("slerp", slerp)), np.linspace(0, 1, COLUMNS)
+    return [(name, space.way(*pair, t, way)) for pair in pairs for name, way in kinds], said
 
 
 def arithmetic(space, C, classes):
-    """Rows of formulas, and how many z a vector of three and three brings to its class.
-
-    Vectors are made of a first lot of z, the best chosen on a second, and counted on a third.
-    """
-    if C is None or space.classes:
-        print(f"arithmetic: none, as {'G is told its classes' if C else 'images have no labels'}")
-        return {}, ""
-    crowd, host = space.points(sum(LOTS))[0], cpu.generator(len(classes))
-    lots, rows, found = np.split(crowd, np.cumsum(LOTS)[:-1]), {}, []
+    """Formulas in images, and how many z the vector of a class brings to it."""
+    lots = np.split(space.points(sum(LOTS))[0], np.cumsum(LOTS)[:-1])
 
     def see(z):
         return look(C, to_bytes(space.draw(z))).classes
 
-    seen = [see(z) for z in lots]
-    for k, name in enumerate(classes):
-        has, judge = [some == k for some in seen], lambda z, k=k: see(z) == k
-        if any(min(some.sum(), (~some).sum()) < 3 for some in has):
-            continue
-        found.append(v := find_vector(lots, has, judge, rng=host, length=LENGTH))
-        one = lots[2][~has[2]][:1]
-        terms = lots[0][v.with_it], lots[0][v.without], one, one + v.vector
-        rows[name] = [space.draw(z) for z in terms]
+    found = {}
+    if C and not space.classes:
+        found = class_vectors(lots, see, len(classes), rng=cpu.generator(0), length=LENGTH)
     if not found:
-        print("arithmetic: none, as the ruler sees too few classes in the samples")
+        print("arithmetic: none; it takes labels that G isn't told, and samples of two classes")
         return {}, ""
-    flips, by_any, by_random, by_lucky = np.mean([v[3:] for v in found], axis=0)
+    flips, by_any, by_random, by_lucky = np.array([vector[3:] for vector in found.values()]).T
     print(
-        f"arithmetic: {flips:.1%} of samples become what the vector of a class makes of them (the "
-        f"least of {len(found)}: {min(v.flips for v in found):.0%}), {by_any:.1%} by any three and "
-        f"three, {by_random:.1%} by a random vector, {by_lucky:.1%} by the best of 16 of these"
+        f"arithmetic: {flips.mean():.1%} of samples become the class whose vector is added, of the "
+        f"least {flips.min():.1%}; by any such vector {by_any.mean():.1%}, by a random one "
+        f"{by_random.mean():.1%}, by one that was chosen, too, {by_lucky.mean():.1%}"
     )
-    some = [*rows][:: -(-len(rows) // 5)]
-    return {name: rows[name] for name in some}, f"z + {LENGTH} (mean − mean): {flips:.0%} flip"
+    one, rows = lots[2][:1], {}
+    for k in [*found][:: -(-len(found) // 5)]:
+        terms = lots[0][found[k].with_it], lots[0][found[k].without], one, one + found[k].vector
+        rows[f"to {classes[k]}"] = [*map(space.draw, terms)]
+    return rows, f"z + {LENGTH} (mean − mean): {flips.mean():.0%} become that class"
 
 
-def inversion(space, train, test):
-    """Held-out images, what G makes of their z, nearest training images; and who is found again."""
-    z, *told = space.points(KNOWN)
-    found = space.find(space.draw(z, *told), *told, **DESCENT)
+def inversion(space, train, test, known, descent):
+    """Who of known z is found again; and held-out images, G(ẑ), and nearest training images."""
+    z, *told = space.points(known)
+    found = space.find(space.draw(z, *told), *told, **descent)
     best, every = (
-        np.linalg.norm(there - here, axis=-1) / np.linalg.norm(here, axis=-1) <= 0.05
+        np.linalg.norm(there - here, axis=-1) <= 0.05 * np.linalg.norm(here, axis=-1)
         for there, here in ((found.z, z), (found.every_z, z[:, None]))
     )
     print(
-        f"inversion: {best.mean():.0%} of {KNOWN} known z are found again to 5% by the best of "
-        f"{DESCENT['starts']} starts, {every.mean():.0%} by one"
+        f"inversion: {best.mean():.0%} of {known} known z are found again to 5% by the best of "
+        f"{descent['starts']} starts, {every.mean():.0%} by one"
     )
     images = test.images[:HELD_OUT]
-    told = [space.mixtures(test.labels[:HELD_OUT])] if space.classes else []
-    real = to_unit(images)
-    drawn = space.draw(space.find(real, *told, **DESCENT).z, *told)
+    real, told = to_unit(images), space.told(test.labels[:HELD_OUT]) if space.classes else ()
+    drawn = space.draw(space.find(real, *told, **descent).z, *told)
     near = to_unit(train.images[nearest(images, train.images)[1][:, 0]])
     errors, distances = (np.abs(x - real).mean(axis=(1, 2, 3)) / 2 for x in (drawn, near))
-    said = f"L1 {errors.mean():.3f}, nearest training image {distances.mean():.3f}"
-    print(f"held-out images by their z: {said}")
-    return [part[:COLUMNS] for part in (real, drawn, near, errors, distances)], f"ẑ: {said}"
+    said = f"L1 {errors.mean():.3f}, of the nearest training image {distances.mean():.3f}"
+    print(f"held-out images as G draws them: {said}")
+    return [part[:COLUMNS] for part in (real, drawn, near, errors, distances)], said
 
 
-def morph(space, C, ends, out):
-    """A row from one image to another by way of their z, and a film of it, there and back."""
-    told = [space.mixtures(look(C, ends).classes)] if space.classes else []
-    z, between = space.find(to_unit(ends), *told, **DESCENT).z, slerp if space.normal else lerp
-    a, b = ([part[k : k + 1] for part in (z, *told)] for k in (0, 1))
-    images = space.way(a, b, np.linspace(0, 1, 25), between)
+def morph(space, C, ends, out, descent):
+    """A row from one image to another by way of their z, and the film of it, there and back."""
+    told, ends = space.told(look(C, ends).classes) if space.classes else (), to_unit(ends)
+    points = space.find(ends, *told, **descent).z, *told
+    a, b = ([part[k : k + 1] for part in points] for k in (0, 1))
+    images = space.way(a, b, np.linspace(0, 1, 25), space.along)
+    errors = np.abs(images[[0, -1]] - ends).mean(axis=(1, 2, 3)) / 2
+    print("morph: its ends are {:.3f} and {:.3f} in L1 from the images".format(*errors))
     film = [plots.sample_grid(image[None]).repeat(6, 0).repeat(6, 1) for image in images]
     plots.save_gif(out / "morph.gif", film + film[::-1])
-    row = [to_unit(ends[:1]), images[:: 24 // (COLUMNS - 3)], to_unit(ends[1:])]
-    return np.concatenate(row), "an image, from its ẑ to another's, and that image"
+    return np.concatenate([ends[:1], images[:: 24 // (COLUMNS - 3)], ends[1:]])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from minigan.evaluation.arithmetic import (
     Found,
     attribute_members,
     attribute_vectors,
+    class_vectors,
     find_vector,
     flipped,
     random_vectors,

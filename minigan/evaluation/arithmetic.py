@@ -89,7 +89,7 @@ class Found(NamedTuple):
     by_lucky: float  # by the best of as many random vectors, chosen alike
 
 
-def find_vector(lots, has, judge, *, rng: Generator, choice=16, length=1.0, of=3) -> Found:
+def find_vector(lots, has, judge, *, rng: Generator, choice=32, length=1.0, of=3) -> Found:
     """The vector of an attribute that flips the most, of `choice` means of three minus three.
 
     A mean of three is still unsteady. So there are several, made of the first lot of z; the best on
@@ -114,6 +114,21 @@ def find_vector(lots, has, judge, *, rng: Generator, choice=16, length=1.0, of=3
     )
     members = with_it[tried.argmax()], without[tried.argmax()]
     return Found(vector, *members, flips, float(tried.mean()), by_random, by_lucky)
+
+
+def class_vectors(lots, see, classes, *, rng: Generator, length=1.0) -> dict[int, Found]:
+    """`find_vector` for each of the classes that a classifier sees often enough: {class: Found}.
+
+    lots    as for `find_vector`
+    see     from z (n, latent) to the classes of G(z), (n,), from 0 to `classes` − 1
+    """
+    seen, found = [see(z) for z in lots], {}
+    for k in range(classes):
+        has = [some == k for some in seen]
+        if 3 <= has[0].sum() <= len(has[0]) - 3 and not has[1].all() and not has[2].all():
+            judge = lambda z, k=k: see(z) == k
+            found[k] = find_vector(lots, has, judge, rng=rng, length=length)
+    return found
 
 
 def _shares(z, has, vectors, judge) -> np.ndarray:

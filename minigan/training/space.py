@@ -15,7 +15,7 @@ import numpy as np
 
 from minigan.backend import Generator
 from minigan.data import Dataset
-from minigan.gan import Inversion, invert, lerp
+from minigan.gan import Inversion, invert, lerp, slerp
 from minigan.optim import linear_decay
 from minigan.training.options import OptionError
 from minigan.training.sampler import Sampler
@@ -29,13 +29,15 @@ class LatentSpace:
     like    a data set; OptionError unless G draws such images, and is told as many classes if any
 
     `normal`: whether z is Gaussian, and ‖z‖ what counts; else it is uniform from −1 to 1, where it
-    must stay. `classes`: how many G is told, or 0.
+    must stay. `along` is the way that keeps to what G has seen: `slerp` for the former, `lerp` for
+    the latter. `classes`: how many G is told, or 0.
     """
 
     def __init__(self, path: Path, rng: Generator, like: Dataset):
         self.sampler, self.G = Sampler.kept(path, rng)
         self.rng, self.backend = rng, rng.backend
         self.normal, self.classes = self.sampler.kind == "normal", self.sampler.classes
+        self.along = slerp if self.normal else lerp
         drawn, wanted = self.draw(*self.points(1)).shape[1:], like.images.shape[1:]
         if drawn != wanted:
             raise OptionError(f"{path}: its generator draws {drawn}, {like.name} has {wanted}")
@@ -46,11 +48,11 @@ class LatentSpace:
     def points(self, n) -> tuple[np.ndarray, ...]:
         """z (n, latent) and, if G is told classes, one for each: mixtures (n, classes)."""
         z, *labels = map(self.backend.to_numpy, self.sampler.inputs(self.rng, n))
-        return z, *map(self.mixtures, labels)
+        return z, *(part for some in labels for part in self.told(some))
 
-    def mixtures(self, labels) -> np.ndarray:
-        """Labels (n,) as mixtures of classes (n, classes), of that one alone."""
-        return np.eye(self.classes, dtype=self.sampler.dtype)[labels]
+    def told(self, labels) -> tuple[np.ndarray, ...]:
+        """What G is told beside z of images of these classes, (n,)."""
+        return (np.eye(self.classes, dtype=self.sampler.dtype)[labels],)
 
     def draw(self, z, *told) -> np.ndarray:
         """G's images. Uniform z that were moved out of their cube go to its wall."""
@@ -60,7 +62,7 @@ class LatentSpace:
     def way(self, a, b, t, between) -> np.ndarray:
         """The images at k places t (k,) on the way between two points, of one row each.
 
-        between: `lerp` or `slerp`, for z; what G is told goes along a line.
+        between: `lerp` or `slerp`, for z, such as `along`; what G is told goes along a line.
         """
         t = np.asarray(t, self.sampler.dtype)[:, None]
         return self.draw(*(w(p, q, t) for w, p, q in zip((between, lerp), a, b, strict=False)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan.data import DataError, load_folder
+from minigan.data import DataError, load_folder, load_image
 
 
 def paint(path, color, size=(12, 12), mode="RGB"):
@@ -158,3 +158,15 @@ def test_of_16_bits_a_colour_the_upper_8_count(tmp_path):
     """As Pillow reads them: 0x80FF is 128 and 300 is 1, where clipping would make 255 of either."""
     (tmp_path / "deep.ppm").write_bytes(b"P6 1 1 65535\n" + struct.pack(">3H", 0x80FF, 300, 65535))
     assert load_folder(tmp_path, 1, progress=False).images.ravel().tolist() == [128, 1, 255]
+
+
+def test_one_file_is_read_as_in_its_folder_or_in_grey(tmp_path):
+    paint(tmp_path / "a.png", (255, 0, 0), size=(20, 12))
+    image = load_image(tmp_path / "a.png", 8)
+    np.testing.assert_array_equal(image, load_folder(tmp_path, 8, progress=False).images[0])
+    grey = load_image(tmp_path / "a.png", 8, channels=1)
+    assert grey.shape == (8, 8, 1) and abs(int(grey[4, 4, 0]) - 0.299 * 255) < 2
+    with pytest.raises(DataError, match=r"b\.png: cannot be read as an image"):
+        load_image(tmp_path / "b.png", 8)
+    with pytest.raises(ValueError, match="got 2 channels, wanted 1 or 3"):
+        load_image(tmp_path / "a.png", 8, channels=2)

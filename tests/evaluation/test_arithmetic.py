@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from minigan import cpu
-from minigan.evaluation import attribute_vectors, flipped, random_vectors
+from minigan.evaluation import (
+    attribute_vectors,
+    class_vectors,
+    find_vector,
+    flipped,
+    random_vectors,
+)
 
 
 def test_a_vector_is_a_mean_of_three_minus_a_mean_of_three():
@@ -63,3 +69,50 @@ def test_what_cannot_be_counted_is_said():
     for before, after in (([True], [True]), ([False], [True, False])):
         with pytest.raises(ValueError, match="flipped: "):
             flipped(before, after)
+
+
+# --- A vector that is chosen ---------------------------------------------------------------------
+
+
+def lots(sizes=(600, 60, 300)):
+    rng = cpu.generator(3)
+    return [rng.normal((n, 12)) for n in sizes]
+
+
+def judge(z):
+    """A quarter of the plane of the first two numbers."""
+    return (z[:, 0] > 0) & (z[:, 1] > 0)
+
+
+def test_the_chosen_vector_is_the_one_that_flips_most_of_the_second_lot():
+    """Counted again with a loop; and on the third lot it does better than most, and than luck."""
+    three = lots()
+    found = find_vector(
+        three, [judge(z) for z in three], judge, rng=cpu.generator(0), choice=8, length=1.5
+    )
+    first, second, third = three
+    made = 1.5 * (first[found.with_it].mean(axis=0) - first[found.without].mean(axis=0))
+    np.testing.assert_allclose(found.vector, made, rtol=1e-5)
+    assert judge(first[found.with_it]).all() and not judge(first[found.without]).any()
+    vectors = 1.5 * attribute_vectors(first, judge(first), count=8, rng=cpu.generator(0))
+    shares = [
+        np.mean([judge((z + v)[None])[0] for z in second if not judge(z[None])[0]]) for v in vectors
+    ]
+    np.testing.assert_allclose(found.vector, vectors[np.argmax(shares)], rtol=1e-5)
+    assert found.by_any == pytest.approx(np.mean(shares))
+    counted = [judge((z + found.vector)[None])[0] for z in third if not judge(z[None])[0]]
+    assert found.flips == pytest.approx(np.mean(counted))
+    assert found.flips > found.by_any > found.by_random and found.flips > found.by_lucky
+
+
+def test_each_class_that_is_seen_has_its_vector():
+    """Of four classes, the signs of two numbers; a fifth is never seen."""
+
+    def see(z):
+        return 2 * (z[:, 0] > 0) + (z[:, 1] > 0)
+
+    found = class_vectors(lots(), see, 5, rng=cpu.generator(0), length=1.5)
+    assert [*found] == [0, 1, 2, 3]
+    for k, v in found.items():
+        assert (np.sign(v.vector[:2]) == [1 if k >= 2 else -1, 1 if k % 2 else -1]).all()
+        assert v.flips > 0.5 > v.by_random

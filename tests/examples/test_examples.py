@@ -144,9 +144,12 @@ def observed(example, argv) -> Seen:
         remember(patch, training.Record, records)
         remember(patch, optim.Optimizer, optimizers)
         save = checkpoint.save
-        patch.setattr(
-            checkpoint, "save", lambda *a, **k: steps.append(k.get("step")) or save(*a, **k)
-        )
+
+        def saving(*parts, **extra):
+            steps.extend([extra["step"]] if "step" in extra else [])  # a classifier has none
+            save(*parts, **extra)
+
+        patch.setattr(checkpoint, "save", saving)
         status, out, err = ended(example, *argv, encoding="ascii")
     folder = Path(argv[len(argv) - argv[::-1].index("--out")])
     return Seen(
@@ -401,7 +404,8 @@ def test_an_option_does_what_it_says(example, option, row, observe, usual, paths
     paths["BEGAN"] = before.folder
     found = [before]
     for value in row.values.split() or [""]:
-        given = [*row.on.split(), *[option] * option.startswith("--"), *[value] * bool(value)]
+        words = value.split(",") if value else []
+        given = [*row.on.split(), *[option] * option.startswith("--"), *words]
         if option == "--out":
             given = ["--out", str(before.folder / "new" / value)]
         seen = observe(example, *given)
@@ -449,6 +453,7 @@ def test_every_option_has_a_row(example, actions):
 
 # These take time instead of memory.
 LONG = {"--steps", "--epochs", "--k", "--critic-steps", "--unroll", "--head-start", "--seeds"}
+LONG |= {"--ruler", "--descent"}
 
 
 @pytest.mark.parametrize("example", RUNS)

@@ -100,6 +100,18 @@ def captioned(value, seen, usual):
     assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
 
 
+def found_again(value, seen, usual):
+    """The checkpoint of the usual run, without a training: the same numbers."""
+    first, *others = usual.out.splitlines()
+    assert "2 steps on" in first and seen.out.splitlines() == others
+    assert usual.files.keys() - seen.files.keys() == {"checkpoint.safetensors"}
+
+
+def descended(value, seen, usual):
+    """Known z, those of held-out images and of two ends, beside the training and the ruler's."""
+    assert [optimizer.t for optimizer in seen.optimizers] == [2, 2, 2, *[int(value)] * 3]
+
+
 def windows(value, seen, usual):
     assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
 
@@ -118,7 +130,10 @@ def table(value, seen, usual):
 
 
 class Row(NamedTuple):
-    """Values of an option, by spaces; none if it is a flag. `on` is added to the small run."""
+    """Values of an option, by spaces, and the words of one by commas; none if it is a flag.
+
+    `on` is added to the small run.
+    """
 
     values: str = ""
     seen: object = differs
@@ -462,6 +477,33 @@ RUNS = {
             ("--shift 8", "--shift 8: wanted less than --size 8"),
         ),
         loses=f"{WITH_RATES} --steps 1000",
+    ),
+    "latent_space": Example(
+        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
+        "--ruler 2 --known 3 --starts 2 --descent 2",
+        smaller={"LOTS": (30, 10, 10)},
+        writes="checkpoint.safetensors classifier.safetensors latent_space.png morph.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: row for key, row in DCGAN.items() if key not in ("--samples", "--every")}
+        | {
+            "checkpoint": Row("BEGAN BEGAN/checkpoint.safetensors", found_again),
+            "--morph": Row("IMAGES/01.png,IMAGES/02.png IMAGES/03.png,OTHER/02.png"),
+            "--quick": Row(on="--steps 16"),
+            "--ruler": Row("1 3"),
+            "--known": Row("2 5"),
+            "--starts": Row("1 3"),
+            "--descent": Row("5 7", descended),
+        },
+        mistakes=(
+            ("--morph no.png SAMPLES", "no.png: cannot be read as an image"),
+            ("--morph IMAGES/01.png SAMPLES", "SAMPLES.npz: cannot be read as an image"),
+            ("no/such/run", "no such checkpoint"),
+            ("--batch 41", "batch size 41"),
+            ("--size 9", "image size 9"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="latent_space.png",
     ),
     "evaluate_mnist": Example(
         small="--data digits --steps 2 --count 100 --centres 4",

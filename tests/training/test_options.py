@@ -125,3 +125,22 @@ def test_a_notice_is_printed(asked, capsys):
     asked[1].append("train")
     assert options.dataset(Namespace(data=None, size=28)).name == "digits train"
     assert capsys.readouterr().out == "MNIST could not be reached\n"
+
+
+def test_of_a_folder_without_a_test_split_every_tenth_image_is_held_out(monkeypatch):
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+    whole = data.Dataset("mine", images, np.arange(40) % 2, ("even", "odd"))
+
+    def choose(name, *, split="train", size=28):
+        if split == "test":
+            raise data.DataError("no test split")
+        return whole, None
+
+    monkeypatch.setattr(data, "choose", choose)
+    train, held_out = options.train_and_held_out(Namespace(data="mine", size=1))
+    assert held_out.images.ravel().tolist() == [9, 19, 29, 39]
+    assert held_out.labels.tolist() == [1, 1, 1, 1] and held_out.classes == ("even", "odd")
+    assert sorted([*train.images.ravel(), 9, 19, 29, 39]) == [*range(40)]
+    whole = data.Dataset("mine", images[:19])
+    with pytest.raises(data.DataError, match="mine: 19 images, wanted at least 20"):
+        options.train_and_held_out(Namespace(data="mine", size=1))
