@@ -4,7 +4,7 @@ A generator's z was never told what glasses are. Yet the mean z of three faces w
 glasses, minus that of three with short hair and none, plus that of three with long hair and none,
 is a face with long hair and glasses. The faces are *drawings*, with attributes that a rule counts.
 
-    python examples/latent/faces.py                     four minutes on one CPU core
+    python examples/latent/faces.py                     three minutes on one CPU core
     python examples/latent/faces.py --data FOLDER --flip --size 64      your images, crops of faces
     python examples/latent/faces.py --paper --data FOLDER --device cuda      64 × 64, as in 2016
 
