@@ -147,6 +147,8 @@ def main(argv=None):
 def images(args) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """Those to train on; 1,000 to choose the windows' width by, and those to score, as (n, 784)."""
     known, test = options.train_and_test(args)
+    if known.images[0].size != 784:
+        raise options.OptionError(f"--data {args.data}: wanted 784 pixels in each image, as MNIST")
     held_out = len(known) // 6  # 10,000 of MNIST's 60,000
     train = Dataset(known.name, known.images[:-held_out])
     return train, unit_rows(known.images[-held_out:][:1000]), unit_rows(test.images)

@@ -1,24 +1,27 @@
-"""Data: real images, drawn digits, captioned shapes, toy densities, and a training loop's batches.
+"""Data: real images, drawn digits, faces and captioned shapes, toy densities; and batches of them.
 
 `choose` is what stands behind the option `--data` of the examples.
 
-In the order of reading: idx, dataset, digits, shapes, folder, mnist, toy.
+In the order of reading: idx, dataset, augment, digits, faces, shapes, folder, mnist, toy.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from minigan.data.augment import mirrored, shifted
 from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
+from minigan.data.faces import ATTRIBUTES, HAS, drawn_faces, read_faces
 from minigan.data.folder import load_folder, load_image
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.shapes import SCENES, Scenes, centroids, wander
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 
-NAMES = (*COLLECTIONS, "digits")  # what `--data` means without being a folder
+NAMES = (*COLLECTIONS, "digits", "faces")  # what `--data` means without being a folder
 DRAWN = {"train": (60_000, 0), "test": (10_000, 1)}  # how many digits of which seed
+FACES = {"train": (20_000, 0), "test": (4_000, 1)}  # and faces
 
 
 def choose(
@@ -27,12 +30,13 @@ def choose(
     """The data set that the option `--data` means, and a notice to print, if there is one.
 
     data    "mnist" or "fashion-mnist": that set, from MINIGAN_DATA, the cache or the network
-            "digits": the drawn digits
+            "digits": the drawn digits; "faces": the drawn faces
             a folder that holds one of these, as `load` looks for it: that set; if both, MNIST
             any other folder: the image files in it, all of them for training
             None: MNIST as by name; or, with a notice, drawn digits if no mirror can be reached
     split   "train" or "test"
-    size    pixels, the side to which a folder's images are resized; the others are 28 × 28
+    size    pixels, the side to which a folder's images are resized, and that drawn faces have; the
+            others are 28 × 28
 
     DataError if what was asked for cannot be had. (A folder called "mnist" is "./mnist".)
     """
@@ -42,6 +46,8 @@ def choose(
         return _mnist_or_digits(split, progress)
     if data == "digits":
         return drawn_digits(*DRAWN[split]), None
+    if data == "faces":
+        return drawn_faces(*FACES[split], size), None
     if data in COLLECTIONS:
         return load(data, split=split, progress=progress), None
     if data == "":  # which as a path would be the folder one is in

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backend import Generator
-from minigan.data import Batches, DataError, Dataset, to_unit
+from minigan.data import Batches, DataError, Dataset, shifted, to_unit
 from minigan.engine import Tensor, no_grad
 from minigan.engine import functional as F
 from minigan.evaluation.metrics import (
@@ -83,16 +83,6 @@ def train_classifier(
                 text = f"classifier, cross-entropy {log.drain().mean():.3f}"
                 bar.set_postfix_str(text, refresh=False)
     return average.network
-
-
-def shifted(images: Tensor, rng: Generator, most=1) -> Tensor:
-    """Each image moved by up to `most` pixels up or down and left or right, black coming in."""
-    arange = rng.backend.xp.arange
-    n, h, w, _ = images.shape
-    margin = (most, most)
-    padded = F.pad(images, ((0, 0), margin, margin, (0, 0)), -1.0)
-    rows, columns = (arange(size) + rng.integers(0, 2 * most + 1, (n, 1)) for size in (h, w))
-    return padded[arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 # --- What it sees --------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _number(kind, fits, wanted):
 
 
 def parser(
-    description, *, out, steps=None, epochs=False, resumable=False, quick=None
+    description, *, out, steps=None, epochs=False, resumable=False, quick=None, paper=None
 ) -> argparse.ArgumentParser:
     """A parser with the options that every example has; `steps` and `out` are their defaults.
 
@@ -96,11 +96,12 @@ def parser(
     epochs: also offer --epochs. resumable: also offer --resume.
     quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
     as a default makes something of the option's value: {"steps": lambda n: max(1, n // 8)}.
+    paper: also offer --paper, which sets other defaults likewise; those of --quick come after.
     """
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.quick = quick or {}
+    p.presets = {"paper": paper or {}, "quick": quick or {}}
     p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
     if steps is None:
         return p
@@ -118,6 +119,8 @@ def parser(
         length.add_argument("--epochs", type=whole(1), help="passes over the data, not --steps")
     if quick:
         p.add_argument("--quick", action="store_true", help="a short and small run, for a look")
+    if paper:
+        p.add_argument("--paper", action="store_true", help="the paper's sizes and settings")
     if resumable:
         p.add_argument(
             "--resume",
@@ -153,14 +156,17 @@ def shared(p: argparse.ArgumentParser, **defaults):
         p.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=words)
 
 
-def images(p: argparse.ArgumentParser, *, split=False, **defaults):
-    """Adds --data and, unless the images must have a test split, --size; and some of SHARED."""
-    folder = "the folder of one" if split else "a folder"
-    p.add_argument(
-        "--data", help=f"mnist, fashion-mnist, digits (drawn), or {folder}; by default MNIST"
-    )
+def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **defaults):
+    """Adds --data and, unless the images must have a test split, --size; and some of SHARED.
+
+    data: what is meant by default, None being MNIST.
+    """
+    words = "mnist, fashion-mnist, digits or faces (both drawn), or "
+    words += "the folder of one" if split else "a folder"
+    p.add_argument("--data", default=data, help=words + ("" if data else "; by default MNIST"))
     if not split:
-        p.add_argument("--size", type=whole(8), default=28, help="pixels, for a folder of images")
+        words = "pixels, for faces and for a folder of images"
+        p.add_argument("--size", type=whole(8), default=size, help=words)
     shared(p, **defaults)
 
 
@@ -177,10 +183,12 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     args = p.parse_args(argv)
     if getattr(args, "resume", None) is not None:
         return _resumed(p, args, argv)
-    if getattr(args, "quick", False):
-        p.set_defaults(**{key: value for key, value in p.quick.items() if not callable(value)})
-        args = p.parse_args(argv)
-        for key, change in p.quick.items():
+    chosen = [preset for name, preset in p.presets.items() if getattr(args, name, False)]
+    for preset in chosen:
+        p.set_defaults(**{key: value for key, value in preset.items() if not callable(value)})
+    args = p.parse_args(argv)
+    for preset in chosen:
+        for key, change in preset.items():
             if callable(change):
                 setattr(args, key, change(getattr(args, key)))
     return args

@@ -14,6 +14,7 @@ from minigan.data import DataError, Dataset, DownloadError, choose
 @pytest.fixture(autouse=True)
 def few_digits(monkeypatch):
     monkeypatch.setattr(data, "DRAWN", {"train": (30, 0), "test": (20, 1)})
+    monkeypatch.setattr(data, "FACES", {"train": (6, 0), "test": (4, 1)})
 
 
 @pytest.fixture
@@ -40,6 +41,8 @@ def test_names(loads):
     assert loads == [("mnist", None, "test"), ("fashion-mnist", None, "test")]
     digits, notice = choose("digits")
     assert len(digits) == 30 and notice is None
+    faces, notice = choose("faces", split="test", size=12)
+    assert faces.images.shape == (4, 12, 12, 3) and notice is None
 
 
 def test_nothing_named_means_mnist(loads):

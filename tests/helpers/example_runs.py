@@ -444,6 +444,7 @@ RUNS = {
         },
         mistakes=(
             ("--batch 5001", "batch size 5001"),
+            ("--data faces", "wanted 784 pixels"),
             ("--momentum 1", "momentum is 1.0"),
             ("--average 1", "expected a number > 1"),
             ("--samples 99", "expected an integer >= 100"),
@@ -451,6 +452,31 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 100",
         not_then="parzen.json",
+    ),
+    "faces": Example(
+        small="--data IMAGES --steps 2 --size 8 --width 4 --hidden 0 --latent 3 --batch 8 "
+        "--samples 4 --every 2",
+        smaller={"COUNTED": 40, "data.FACES": {"train": (40, 0), "test": (20, 1)}},
+        writes="checkpoint.safetensors losses.png samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | DCGAN
+        | {
+            "--data": Row("OTHER faces"),
+            "--hidden": Row("4 6"),
+            "--epochs": Row("1 2", epochs),
+            "--flip": Row(),
+            "--shift": Row("1 2"),
+            "--paper": Row(),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"drawn and moved": "--data faces --flip --shift 1"},
+        mistakes=(
+            ("--batch 41", "batch size 41"),
+            ("--size 9", "image size 9"),
+            ("--shift 8", "--shift 8: wanted less than --size 8"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
     ),
     "latent_space": Example(
         small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "

@@ -32,6 +32,22 @@ def test_quick_may_take_a_share_of_what_is_given():
     assert parse("--steps", 16, quick=eighth).steps == 16
 
 
+def test_the_papers_settings_are_defaults_and_quick_comes_after_them(tmp_path):
+    p = options.parser("", out="nowhere", steps=100, quick=QUICK, paper={"steps": 500, "lr": 5.0})
+    options.shared(p, batch=64, lr=1e-3)
+    seen = [
+        (args.paper, args.steps, args.batch, args.lr)
+        for argv in ("", "--paper", "--paper --lr 3", "--paper --quick")
+        for args in [options.parse(p, argv.split())]
+    ]
+    assert seen == [
+        (False, 100, 64, 1e-3),
+        (True, 500, 64, 5.0),
+        (True, 500, 64, 3.0),
+        (True, 6, 32, 2e-3),
+    ]
+
+
 @pytest.mark.parametrize("quick", [QUICK, {"steps": lambda steps: steps // 8, "batch": 32}])
 def test_a_quick_run_goes_on_as_it_was(quick, tmp_path):
     """Nothing is divided twice, and --quick does not turn up where there was none."""
