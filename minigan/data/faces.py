@@ -20,7 +20,7 @@ from minigan.backend import Generator, cpu
 from minigan.data.dataset import Dataset
 
 CHUNK = 32  # faces that are drawn at once: they stay in the processor's cache
-ATTRIBUTES = {"glasses": 0.4, "smile": 0.5, "long hair": 0.5, "hat": 0.4}  # and how often they are
+ATTRIBUTES = {"glasses": 0.35, "smile": 0.5, "long hair": 0.5, "hat": 0.4}  # and how often they are
 HAS = np.array(list(itertools.product((False, True), repeat=len(ATTRIBUTES))))
 
 # Colours, red, green and blue from 0 to 255.
