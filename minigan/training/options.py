@@ -291,8 +291,9 @@ def train_and_test(args: argparse.Namespace, *, few=(6000, 1000)) -> tuple:
     """
     if getattr(args, "quick", False) and args.data is None:
         return data.drawn_digits(few[0], 0), data.drawn_digits(few[1], 1)
-    test, notice = data.choose(args.data, split="test")
-    train, other = data.choose("digits" if notice else args.data)
+    size = getattr(args, "size", 28)
+    test, notice = data.choose(args.data, split="test", size=size)
+    train, other = data.choose("digits" if notice else args.data, size=size)
     if other:  # there are test images, but none to train on
         test, notice = data.choose("digits", split="test")[0], other
     if notice:

@@ -121,6 +121,14 @@ def test_both_splits_are_of_one_set(out_of_reach, found, asked, capsys):
     assert ("could not be reached" in capsys.readouterr().out) == bool(out_of_reach)
 
 
+def test_both_splits_of_drawn_faces_have_the_size_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr(data, "FACES", {"train": (3, 0), "test": (2, 1)})
+    for args, size in ((Namespace(data="faces", size=9), 9), (Namespace(data="faces"), 28)):
+        for choose in (options.train_and_test, options.train_and_held_out):
+            shapes = [part.images.shape for part in choose(args)]
+            assert shapes == [(3, size, size, 3), (2, size, size, 3)]
+
+
 def test_a_notice_is_printed(asked, capsys):
     asked[1].append("train")
     assert options.dataset(Namespace(data=None, size=28)).name == "digits train"
