@@ -96,7 +96,7 @@ class Sampler:
         if recipe is None:
             raise CheckpointError(
                 f"{path}: does not tell how its generator is built: wanted a checkpoint of an "
-                "example that makes images; if it is an old one, train it anew"
+                "example whose G is told nothing or classes; if it is an old one, train it anew"
             )
         if recipe["network"] not in models.GENERATORS:
             known = ", ".join(models.GENERATORS)
@@ -114,6 +114,13 @@ class Sampler:
             return sampler, G
 
 
+def not_lost(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """What the generator in a checkpoint draws; CheckpointError if that is not finite."""
+    if not np.isfinite(pixels).all():
+        raise CheckpointError(f"{path}: its generator draws NaN or infinity: it is lost")
+    return pixels
+
+
 def generated(path: Path, count: int, rng: Generator) -> tuple[np.ndarray, np.ndarray | None]:
     """`count` images by the generator in a checkpoint, on its device: bytes, uint8 (n, h, w, c).
 
@@ -122,7 +129,5 @@ def generated(path: Path, count: int, rng: Generator) -> tuple[np.ndarray, np.nd
     """
     sampler, G = Sampler.kept(path, rng)
     inputs = sampler.inputs(rng, count)
-    pixels = sampler.draw(G, *inputs)
-    if not np.isfinite(pixels).all():
-        raise CheckpointError(f"{path}: its generator draws NaN or infinity: it is lost")
+    pixels = not_lost(path, sampler.draw(G, *inputs))
     return to_bytes(pixels), rng.backend.to_numpy(inputs[1]) if sampler.classes else None

@@ -18,13 +18,13 @@ from minigan.data import Dataset
 from minigan.gan import Inversion, invert, lerp, slerp
 from minigan.optim import linear_decay
 from minigan.training.options import OptionError
-from minigan.training.sampler import Sampler
+from minigan.training.sampler import Sampler, not_lost
 
 
 class LatentSpace:
     """A generator and its z. Arrays are on the host; images are floats (n, h, w, c) from −1 to 1.
 
-    path    of the checkpoint; CheckpointError as for `Sampler.kept`
+    path    of the checkpoint; CheckpointError as for `generated`
     rng     draws z, on the device on which G is to be
     like    a data set; OptionError unless G draws such images, and is told as many classes if any
 
@@ -38,7 +38,8 @@ class LatentSpace:
         self.rng, self.backend = rng, rng.backend
         self.normal, self.classes = self.sampler.kind == "normal", self.sampler.classes
         self.along = slerp if self.normal else lerp
-        drawn, wanted = self.draw(*self.points(1)).shape[1:], like.images.shape[1:]
+        drawn = not_lost(path, self.draw(*self.points(1))).shape[1:]
+        wanted = like.images.shape[1:]
         if drawn != wanted:
             raise OptionError(f"{path}: its generator draws {drawn}, {like.name} has {wanted}")
         if self.classes and self.classes != len(like.classes):

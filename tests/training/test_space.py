@@ -5,7 +5,7 @@ import pytest
 
 from minigan import cpu, data
 from minigan.gan import lerp, slerp
-from minigan.training import LatentSpace, OptionError, Sampler, checkpoint
+from minigan.training import CheckpointError, LatentSpace, OptionError, Sampler, checkpoint
 
 SAMPLERS = {
     "dcgan": Sampler("dcgan", {"latent": 3, "width": 4, "size": 8}),
@@ -67,6 +67,16 @@ def test_a_generator_that_does_not_fit_the_images_is_refused(path):
         LatentSpace(path, rng, images(channels=3))
     with pytest.raises(OptionError, match="is told 4 classes, images has 3"):
         LatentSpace(path, rng, images(classes=3))
+
+
+@pytest.mark.parametrize("path", ["dcgan"], indirect=True)
+def test_a_generator_that_is_lost_is_refused(path):
+    G = SAMPLERS["dcgan"].build(cpu.generator(0))
+    for p in G.parameters():
+        p.data[...] = np.nan
+    checkpoint.save(path, {"G": G}, generator=SAMPLERS["dcgan"].recipe())
+    with pytest.raises(CheckpointError, match="draws NaN or infinity: it is lost"):
+        LatentSpace(path, cpu.generator(2), images())
 
 
 @pytest.mark.parametrize("path", ["began"], indirect=True)
