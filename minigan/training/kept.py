@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from minigan.backend import Backend
-from minigan.data import Dataset
+from minigan.data import DataError, Dataset
 from minigan.evaluation import train_classifier
 from minigan.models import image_classifier
 from minigan.nn import Module
 from minigan.training import checkpoint
+from minigan.training.options import building
 
 
 def kept_classifier(path: Path, dataset: Dataset, backend: Backend, *, seed, **how) -> Module:
@@ -17,12 +18,16 @@ def kept_classifier(path: Path, dataset: Dataset, backend: Backend, *, seed, **h
     alike, or a new one, which is put there.
 
     how: what `train_classifier` is told beside the seed, JSON values. If the file is of another
-    training, a line says so. DataError for images without labels.
+    training, a line says so. DataError for images without labels, OptionError for a size that does
+    not halve evenly.
     """
+    if dataset.labels is None:
+        raise DataError(f"{dataset.name}: no labels to train a classifier with")
     weights, dropout, shifts = backend.generator(seed).spawn(3)
     _, size, _, channels = dataset.images.shape
     shape = {"size": size, "channels": channels, "classes": len(dataset.classes)}
-    C = image_classifier(rng=weights, dropout=dropout, **shape)
+    with building():
+        C = image_classifier(rng=weights, dropout=dropout, **shape)
     about = checkpoint.about_data(dataset) | {"seed": seed} | how
     if path.exists():
         found = checkpoint.peek(path).get("about")
