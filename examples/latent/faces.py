@@ -102,7 +102,7 @@ def main(argv=None):
     film.save_gif(args.out / "training.gif")
     if session.lost:
         return session.status
-    if dataset.name != "drawn faces":
+    if args.data != "faces":
         print("attributes are known of drawn faces alone: no arithmetic")
         return session.status
     z = backend.to_numpy(sampler.noise(backend.generator([args.seed, 1]), COUNTED))

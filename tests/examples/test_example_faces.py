@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from running import module
+from running import module, run
 
 from minigan import data
 
@@ -49,3 +49,13 @@ def test_there_must_be_some_of_each_kind(example, tmp_path, capsys):
     args = SimpleNamespace(seed=0, out=tmp_path)
     example.arithmetic(np.zeros((50, 3), "float32"), nobody, None, args)
     assert "too few samples of a kind" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_that_name_is_not_the_drawn_faces(tmp_path):
+    folder = tmp_path / "drawn faces"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (8, 8), (60 * i, 0, 0)).save(folder / f"{i}.png")
+    small = ["--size=8", "--width=2", "--latent=2", "--batch=2", "--steps=1", "--samples=1"]
+    out, _ = run("faces", "--data", folder, *small, "--out", tmp_path / "run")
+    assert "attributes are known of drawn faces alone" in out
