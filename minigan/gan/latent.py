@@ -27,7 +27,7 @@ def lerp(a, b, t):
     t: a number, or an array that broadcasts against (…, 1): k places as (k, 1, 1) between n pairs
     (n, d) give (k, n, d). The right way for mixtures of classes, and for uniform noise, whose cube
     it does not leave. Half-way between two of Gaussian noise ‖z‖ is some √½ of what G has seen.
-    ShapeError unless a and b have one shape.
+    ShapeError unless a and b have one shape, TypeError unless they hold floats.
     """
     a, b, t = _alike("lerp", a, b, t)
     return (1 - t) * a + t * b
@@ -60,6 +60,8 @@ def _alike(what, a, b, t):
     """a and b, and t as an array of their dtype."""
     if a.shape != b.shape or not a.ndim:
         raise ShapeError(f"{what}: got shapes {a.shape} and {b.shape}, expected one and the same")
+    if a.dtype.kind != "f" or b.dtype.kind != "f":
+        raise TypeError(f"{what}: got dtypes {a.dtype} and {b.dtype}, expected floats")
     return a, b, backend_of(a).asarray(t, a.dtype)
 
 

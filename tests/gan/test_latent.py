@@ -65,6 +65,8 @@ def test_slerp_of_a_small_angle_keeps_its_digits():
 def test_ways_lead_between_vectors_of_one_shape(way):
     with pytest.raises(ShapeError, match=rf"{way.__name__}: got shapes \(2, 3\) and \(3,\)"):
         way(np.zeros((2, 3)), np.zeros(3), 0.5)
+    with pytest.raises(TypeError, match=f"{way.__name__}: got dtypes int64 and float64"):
+        way(np.arange(3), np.zeros(3), 0.5)
 
 
 # --- The z of an image ---------------------------------------------------------------------------
