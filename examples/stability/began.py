@@ -189,7 +189,7 @@ def verdict(now, shares, classes) -> str:
     if rare and not collapse(now):
         return (
             f"G varies, but some classes have less than {RARE:.0%} of the samples, which neither M "
-            f"nor diversity shows: {', '.join(rare)}"
+            f"nor diversity shows: {'; '.join(rare)}"
         )
     apart = f"two samples differ {now['diversity']:.0%} as much as two real images do"
     return collapse(now) or f"No collapse: {apart}"

@@ -28,7 +28,7 @@ def attribute_members(has, *, count, rng: Generator, of=3) -> tuple[np.ndarray, 
     with_it, without = np.flatnonzero(has), np.flatnonzero(~has)
     if min(len(with_it), len(without)) < of:
         raise ValueError(
-            f"attribute_vectors: {len(with_it)} of {len(has)} samples have the attribute, wanted "
+            f"attribute_members: {len(with_it)} of {len(has)} samples have the attribute, wanted "
             f"at least {of} with it and {of} without"
         )
 
