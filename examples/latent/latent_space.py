@@ -9,7 +9,7 @@ al. 2016): between two such z one picture becomes another.
     python examples/latent/latent_space.py runs/began           or any generator of images there is
     python examples/latent/latent_space.py runs/latent_space --morph a.png b.png
 
-It writes latent_space.png, morph.gif and its classifier. A G that is told classes goes between them.
+It writes latent_space.png, morph.gif and its classifier. A G told classes goes between them.
 """
 
 from __future__ import annotations
