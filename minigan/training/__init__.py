@@ -3,10 +3,11 @@
 The options of a command line, how a program ends, the numbers of a run, what goes wrong in words,
 saving and resuming, a generator for other scripts; and `Session`, which holds them together.
 
-In the order of reading: checkpoint, options, program, record, watch, sampler, session.
+In the order of reading: checkpoint, options, program, record, watch, sampler, apply, session.
 """
 
 from minigan.training import checkpoint, options
+from minigan.training.apply import apply_to_folder
 from minigan.training.checkpoint import CheckpointError
 from minigan.training.options import OptionError
 from minigan.training.program import Interrupt, Progress, make_folder, run, save_json
