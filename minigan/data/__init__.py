@@ -2,7 +2,8 @@
 
 `choose` is what stands behind the option `--data` of the examples.
 
-In the order of reading: idx, dataset, digits, shapes, folder, pairs, mnist, toy.
+In the order of reading: idx, dataset, digits, shapes, regions, folder, pairs,
+mnist, toy.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from minigan.data.folder import image_files, load_folder, read_image
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.pairs import SIDES, load_pairs
+from minigan.data.regions import Marks, drawn_regions, read_regions
 from minigan.data.shapes import SCENES, Scenes, centroids, wander
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 

@@ -24,12 +24,13 @@ WIDEST = 8  # times `width`: no layer has more channels
 class UNet(Module):
     """G(x): images (n, h, w, inputs) -> images (n, h, w, channels) in [−1, 1] (Isola et al. 2017).
 
-    `depth` convolutions halve the size and double the channels, from `width` on; as many transposed
-    ones go back up. Whatever has the same size on both ways is joined: a *skip* takes details past
-    the bottleneck, of 1/2ᵈᵉᵖᵗʰ of the size. LeakyReLU down, ReLU up, a norm everywhere but next to
-    the images. Weights from N(0, 0.02²). Any size goes that halves evenly `depth` times: ShapeError
-    for others.
+    Convolutions halve the size and double the channels, from `width` on; as many transposed ones go
+    back up. Whatever has the same size on both ways is joined: a *skip* takes details past the
+    bottleneck. LeakyReLU down, ReLU up, a norm everywhere but next to the images. Weights from
+    N(0, 0.02²). ShapeError for images whose sides do not halve evenly as often.
 
+    size     of the images, which says how often: down to 2 pixels, or to what is odd. ValueError if
+             that is not twice at least
     skips    False: an encoder and a decoder, and all must pass the bottleneck
     norm     BatchNorm or InstanceNorm, made by norm(channels, rng=…)
     noisy    the innermost layers on the way up of which, while training, half the values are
@@ -44,14 +45,14 @@ class UNet(Module):
         dropout: Generator,
         inputs=3,
         channels=3,
+        size=32,
         width=16,
-        depth=4,
         skips=True,
         norm=BatchNorm,
         noisy=1,
         name="G",
     ):
-        self.name, self.skips = name, skips
+        self.name, self.skips, depth = name, skips, _halvings(size)
         widths = [width * min(2**level, WIDEST) for level in range(depth)]
         how = {"stride": 2, "padding": 1, "rng": rng, "init": normal(0.02)}
         self.down, self.up = [], []
@@ -87,3 +88,13 @@ class UNet(Module):
 
     def describe(self):
         return f"depth={len(self.down)}, skips={self.skips}"
+
+
+def _halvings(size) -> int:
+    """How often a size halves evenly, down to 2 pixels."""
+    side, depth = size, 0
+    while side > 2 and side % 2 == 0:
+        side, depth = side // 2, depth + 1
+    if depth < 2:
+        raise ValueError(f"image size {size}: expected one that halves evenly, such as 32 or 64")
+    return depth

@@ -64,6 +64,11 @@ def above(low):
     return _number(float, lambda x: low < x < math.inf, f"a number > {low}")
 
 
+def at_least(low):
+    """An argument type: a finite number that is at least `low`."""
+    return _number(float, lambda x: low <= x < math.inf, f"a number >= {low}")
+
+
 def finite():
     """An argument type: a number that is not infinite or NaN."""
     return _number(float, math.isfinite, "a finite number")
