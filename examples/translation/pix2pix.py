@@ -54,7 +54,7 @@ def parse(argv=None):
     options.translation(p, paired=True, batch=16, width=16, lr_g=1e-3, lr_d=5e-4, every=250)
     add, one = p.add_argument, p.add_mutually_exclusive_group().add_argument
     add("--images", type=options.whole(1), default=4000, help="maps that are drawn to learn from")
-    add("--l1", type=options.at_least(0), default=10.0, help="λ, the weight of E |y − G(x)|")
+    add("--l1", type=options.at_least(0), default=2.0, help="λ, the weight of E |y − G(x)|")
     add("--stages", type=int, choices=(1, 2, 3, 4), default=1, help="D's: patches of 8, 18, 38, 78")
     one("--no-gan", action="store_true", help="without D: the error alone")
     one("--unconditional", action="store_true", help="D does not see the map")
@@ -84,7 +84,9 @@ def main(argv=None):
         batches = Batches((maps, pictures), args.batch, args.seed, backend)
         G = generator(args, weights, dropout)
         channels = 3 if args.unconditional else 6
-        D = PatchDiscriminator(rng=weights, channels=channels, width=args.width, stages=args.stages)
+        D = PatchDiscriminator(
+            rng=weights, channels=channels, width=2 * args.width, stages=args.stages
+        )
     rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
     G_optimizer = optim.Adam(G, rates[0], betas=(0.5, 0.999))
     D_optimizer = optim.Adam(D, rates[1], betas=(0.5, 0.999))

@@ -30,7 +30,7 @@ LAND = np.array([235, 140], np.uint8)  # the greys that stand for the two region
 BETWEEN = 190  # what lies between these greys
 PERIOD = 4  # pixels from stripe to stripe
 PAPER = 60, 180  # the darkest and the brightest that paper is, in each of red, green and blue
-LEGEND = 5  # pixels, the side of each of its patches
+LEGEND = 8  # pixels, the side of each of its patches
 HOUSES, HOUSE = 8, 2  # how many there are, and the side of each, in pixels
 
 
@@ -73,7 +73,7 @@ def _second(rng, n) -> np.ndarray:
 def _houses(rng, n) -> np.ndarray:
     """Where houses are, bool (n, 32, 32): each in a cell of 4 × 4 of its own, off the legend."""
     side = SIZE // 4
-    free = [k for k in range(side**2) if k // side > 1 or k % side > 2]
+    free = [k for k in range(side**2) if k // side >= LEGEND // 4 or k % side >= 2 * LEGEND // 4]
     houses = np.zeros((n, SIZE, SIZE), bool)
     for image in houses:
         cells = np.array(free)[rng.permutation(len(free))[:HOUSES]]
@@ -92,7 +92,8 @@ class Marks(NamedTuple):
     """What a picture makes of a map, for each of n images.
 
     energy   of the stripes: the mean squared difference of neighbours, in units of white² (n,)
-    right    bool (n, 2): whether a region's stripes run as they should
+    right    bool (n, 2): whether there are stripes in a region, more of them as they should run
+             than the other way
     colour   by how much a region's paper differs from the legend, from 0 to 1 (n, 2)
     houses   how far what is black covers the houses and nothing else, from 0 to 1 (n,)
     """
@@ -126,9 +127,9 @@ def _read(plan, picture):
         land = region & ~houses & ~legend
         both = down[land[1:] & land[:-1]].mean(), across[land[:, 1:] & land[:, :-1]].mean()
         energies.append(sum(both))
-        # In the first region light changes from row to row; a fifth of what it should be is enough.
+        # In the first region light changes from row to row. Less than a fifth of it are no stripes.
         whole = (1 - papers[k].mean()) ** 2 * 2 / PERIOD
-        right.append(both[k] > 0.8 * sum(both) and sum(both) > 0.2 * whole)
+        right.append(both[k] > sum(both) / 2 and sum(both) > 0.2 * whole)
         colour.append(np.abs(np.median(picture[land], 0) / 255 - papers[k]).mean())
     paper = np.where(second, papers[1].mean(), papers[0].mean())
     black = (light < paper / 2) & ~legend

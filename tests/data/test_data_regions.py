@@ -65,6 +65,5 @@ def test_each_mark_falls_by_itself(drawn):
 def test_pictures_of_other_maps_get_what_chance_gives(drawn):
     maps, pictures = drawn
     read = read_regions(maps, pictures[::-1]).means()
-    assert read["right"] < 0.2 and read["colour"] > 0.12 and read["houses"] < 0.05
-    turned = read_regions(maps, pictures.transpose(0, 2, 1, 3))
-    assert turned.right.mean() < 0.2
+    assert 0.35 < read["right"] < 0.6 and read["colour"] > 0.12 and read["houses"] < 0.05
+    assert not read_regions(maps, np.full_like(pictures, 120)).right.any()
