@@ -142,7 +142,7 @@ def main(argv=None):
         if session.done == session.start:
             return session.status
     nets = others | {called(args): average.network}
-    names = [maps.name, *nets, pictures.name]
+    names = ["map", *nets, "truth"]
     plots.save_figure(picture(names, samples(**nets)), args.out / "pix2pix.png")
     film.save_gif(args.out / "training.gif")
     if given is None:
@@ -168,7 +168,7 @@ def called(args) -> str:
     """What a run is without, in words."""
     without = {"D": args.no_gan, "the map for D": args.unconditional, "skips": args.no_skips}
     words = [name for name, left_out in (without | {"L1": args.l1 == 0}).items() if left_out]
-    return f"without {' and '.join(words)}" if words else "G's pictures"
+    return f"without {' and '.join(words)}" if words else "G"
 
 
 def marks(new, made) -> str:
