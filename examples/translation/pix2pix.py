@@ -166,9 +166,9 @@ def beside(args, folders, backend) -> dict:
 
 def called(args) -> str:
     """What a run is without, in words."""
-    without = {"D": args.no_gan, "the map for D": args.unconditional, "skips": args.no_skips}
+    without = {"D": args.no_gan, "map for D": args.unconditional, "skips": args.no_skips}
     words = [name for name, left_out in (without | {"L1": args.l1 == 0}).items() if left_out]
-    return f"without {' and '.join(words)}" if words else "G"
+    return f"no {' and no '.join(words)}" if words else "G"
 
 
 def marks(new, made) -> str:
@@ -188,6 +188,7 @@ def picture(names, grid):
     """A row of images for each name."""
     with plots.panels(size=(8.4, 0.2 + 0.83 * len(names))) as (figure, panel):
         plots.draw_rows(panel, grid, names)
+        panel.images[0].set_interpolation("nearest")  # pixels are what there is to see
     return figure
 
 
