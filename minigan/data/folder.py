@@ -31,23 +31,27 @@ def load_folder(path, size: int, progress: bool = True) -> Dataset:
         raise ValueError(f"load_folder: got size {size}, wanted at least 1 pixel")
     folder = Path(path)
     files = image_files(folder)
-    if not files:
-        raise DataError(f"{folder}: {_what_is_wrong_with(folder)}")
     images = np.empty((len(files), size, size, 3), np.uint8)
     for i, file in enumerate(bar(files, desc="images", unit=" files", disable=not progress)):
         images[i] = load_image(folder / file, size)
-    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
-    return Dataset(name, images, *_labels(files))
+    return Dataset(name_of(folder), images, *_labels(files))
 
 
 def image_files(folder: Path) -> list[Path]:
     """The image files in `folder` and below, relative to it, sorted; hidden ones do not count.
 
     Links to folders are followed, once within each sub-folder of `folder` and never back up to it.
-    DataError if there is no such folder, one that may not be opened, or a link to nowhere.
+    DataError if there is no such folder, no image in it, or something that cannot be opened.
     """
     files = [file for file in _files(folder) if file.suffix.lower() in ENDINGS]
+    if not files:
+        raise DataError(f"{folder}: {_what_is_wrong_with(folder)}")
     return sorted(files, key=lambda file: file.parts)
+
+
+def name_of(folder: Path) -> str:
+    """What the folder is called, however its path is spelt."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def _files(folder: Path) -> list[Path]:
@@ -100,23 +104,34 @@ def _labels(files: list[Path]) -> tuple[np.ndarray | None, tuple[str, ...]]:
 
 
 def load_image(file: Path, size: int, channels: int = 3) -> np.ndarray:
-    """One image file as `load_folder` reads it: uint8 (size, size, channels), 1 for grey, 3, RGB.
+    """The square in the middle of an image file, resized: uint8 (size, size, channels), 1 for grey.
 
     DataError if there is no such file, or it cannot be read as an image of 8 bits a channel.
     """
+    return squared(opened(file), size, channels)
+
+
+def opened(file: Path):
+    """An image file as Pillow's RGBA image, upright. DataError as for `load_image`."""
     from PIL import Image, ImageOps
 
-    if channels not in (1, 3):
-        raise ValueError(f"load_image: got {channels} channels, wanted 1 or 3")
     try:
         with Image.open(file) as image:
             if image.mode[0] in "IF":  # Pillow would clip almost all of it to white
                 raise ValueError(f"pixels of mode {image.mode!r}, wanted 8 bits a channel")
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-            pixels = ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS)
+            return ImageOps.exif_transpose(image).convert("RGBA")
     # A decoder that meets a broken file raises almost anything: OSError, SyntaxError, EOFError …
     except Exception as error:
         raise DataError(f"{file}: cannot be read as an image: {error}") from error
+
+
+def squared(image, size: int, channels: int = 3) -> np.ndarray:
+    """The square in the middle of it, resized, on white: uint8 (size, size, channels)."""
+    from PIL import Image, ImageOps
+
+    if channels not in (1, 3):
+        raise ValueError(f"load_image: got {channels} channels, wanted 1 or 3")
+    pixels = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     white = Image.new("RGBA", pixels.size, "white")
     opaque = Image.alpha_composite(white, pixels).convert("L" if channels == 1 else "RGB")
     return np.asarray(opaque).reshape(size, size, channels)

@@ -160,6 +160,24 @@ def pad(x, widths, value=0.0):
     return record(data, (x, lambda g: g[inside]))
 
 
+def reflect_pad(x, width):
+    """Images that go on as in a mirror: (n, h, w, c) -> (n, h + 2p, w + 2q, c).
+
+    The pixels at the edge are the mirrors and come once: with q = 2, a row 1 2 3 is 3 2 1 2 3 2 1.
+    width: p = q, or (p, q). ShapeError if it is not less than the image's sides.
+    """
+    check_images("reflect_pad", x)
+    widths = pair("reflect_pad: width", width, 0)
+    if any(p >= side for p, side in zip(widths, x.shape[1:3], strict=True)):
+        raise ShapeError(f"reflect_pad: {widths} pixels beside an image of {x.shape}: want fewer")
+    p, q = widths
+    if p:
+        x = concatenate([x[:, p:0:-1], x, x[:, -2 : -2 - p : -1]], 1)
+    if q:
+        x = concatenate([x[:, :, q:0:-1], x, x[:, :, -2 : -2 - q : -1]], 2)
+    return x
+
+
 # --- Conditions ----------------------------------------------------------------------------------
 
 

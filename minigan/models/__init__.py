@@ -4,7 +4,8 @@ Each network is made by a function that returns a plain `Sequential`: what is bu
 reads. One that takes more than images or noise, or gives more than one thing, is a class.
 GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
-In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, classifier.
+In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, unet, patch,
+residual, classifier.
 """
 
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
@@ -18,7 +19,10 @@ from minigan.models.conditional import (
 )
 from minigan.models.dcgan import dcgan_discriminator, dcgan_generator
 from minigan.models.goodfellow import goodfellow_discriminator, goodfellow_generator
+from minigan.models.patch import PatchDiscriminator
 from minigan.models.perceptron import mlp
+from minigan.models.residual import ResidualBlock, residual_generator
+from minigan.models.unet import UNet
 
 GENERATORS = {
     "began": began_generator,

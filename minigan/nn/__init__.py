@@ -16,6 +16,7 @@ from minigan.nn.layers import (
     Linear,
     Maxout,
     MaxPool2d,
+    ReflectionPad2d,
     ReLU,
     Reshape,
     Sigmoid,

@@ -199,6 +199,18 @@ class Upsample(_Function):
         self.factor = factor
 
 
+class ReflectionPad2d(_Function):
+    """Images that go on as in a mirror, `width` pixels on each side: see `functional.reflect_pad`.
+
+    Before a convolution without padding, in whose results zeros beyond the edge would show.
+    """
+
+    function, given = staticmethod(F.reflect_pad), ("width",)
+
+    def __init__(self, width):
+        self.width = pair("ReflectionPad2d: width", width, 0)
+
+
 class _Pool(_Function):
     """What poolings share: (n, h, w, c) -> (n, h', w', c); the stride is the kernel by default."""
 

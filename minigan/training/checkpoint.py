@@ -137,8 +137,16 @@ def within(path: Path) -> Path:
 
 
 def about_data(data) -> dict:
-    """What a checkpoint keeps of a `Dataset`, or of a density's name: JSON values for its extra."""
-    return {"data": str(data), "data_sha256": getattr(data, "sha256", None)}
+    """What a checkpoint keeps of a `Dataset`, of a tuple of them, or of a density's name.
+
+    JSON values for its extra. Of several sets the order counts: two that are swapped are others.
+    """
+    parts = data if isinstance(data, tuple) else (data,)
+    digests = [getattr(part, "sha256", None) for part in parts]
+    return {
+        "data": " and ".join(map(str, parts)),
+        "data_sha256": None if None in digests else " ".join(digests),
+    }
 
 
 def same_data(about: dict, data) -> bool:
@@ -146,8 +154,9 @@ def same_data(about: dict, data) -> bool:
 
     The name decides for densities, and for checkpoints that know their data by name alone.
     """
-    seen, here = about.get("data_sha256"), getattr(data, "sha256", None)
-    return about.get("data") == str(data) if None in (seen, here) else seen == here
+    here = about_data(data)
+    key = "data" if None in (about.get("data_sha256"), here["data_sha256"]) else "data_sha256"
+    return about.get(key) == here[key]
 
 
 def _entries(path: Path, parts: dict) -> dict:

@@ -27,7 +27,7 @@ from minigan.training.checkpoint import CheckpointError
 # A resumed run may go on for longer, elsewhere, with other rates, or find its data elsewhere; the
 # rest of its options made it what it is.
 _FREE_ON_RESUME = (
-    *("steps", "epochs", "out", "resume", "data"),
+    *("steps", "epochs", "out", "resume", "data", "pairs"),
     *("device", "precision", "lr", "lr_g", "lr_d"),
 )
 
@@ -64,6 +64,11 @@ def whole(low):
 def above(low):
     """An argument type: a finite number greater than `low`."""
     return _number(float, lambda x: low < x < math.inf, f"a number > {low}")
+
+
+def at_least(low):
+    """An argument type: a finite number that is at least `low`."""
+    return _number(float, lambda x: low <= x < math.inf, f"a number >= {low}")
 
 
 def finite():
@@ -170,6 +175,27 @@ def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **def
     shared(p, **defaults)
 
 
+def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
+    """Adds what goes from images to images: the user's own, --size and --apply; some of SHARED.
+
+    paired: --pairs FOLDER with --source, for images that belong together side by side; otherwise
+    --data A B, two folders of images that do not.
+    """
+    if paired:
+        p.add_argument("--pairs", metavar="FOLDER", help="of images with a pair side by side each")
+        p.add_argument(
+            "--source", choices=data.SIDES, default="left", help="which half is what G is shown"
+        )
+    else:
+        p.add_argument("--data", nargs=2, metavar=("A", "B"), help="two folders of images")
+    size = "pixels, the side to which images in folders are resized"
+    p.add_argument("--size", type=whole(8), default=32, help=size)
+    p.add_argument(
+        "--apply", metavar="FOLDER", help="in the end, map the images in it: into OUT/applied"
+    )
+    shared(p, **defaults)
+
+
 # --- What was asked for --------------------------------------------------------------------------
 
 
@@ -214,16 +240,32 @@ def _resumed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
                 f"{path} was made {made}, which is none of {', '.join(action.choices)}: "
                 "it is another script's"
             )
-    folder = options.get("data") or ""
-    if "data" not in given and os.path.isabs(folder) and not os.path.isdir(folder):
-        raise CheckpointError(
-            f"{path} was trained on images in {folder}, and there is no such folder any more: name "
-            "the one they are in now by --data"
-        )
+    for key in ("data", "pairs"):
+        for folder in _folders(options, key):
+            if key not in given and os.path.isabs(folder) and not os.path.isdir(folder):
+                raise CheckpointError(
+                    f"{path} was trained on images in {folder}, and there is no such folder any "
+                    f"more: name the one they are in now by --{key}"
+                )
     if "steps" in given:
         options.pop("epochs", None)
     given |= {"out": given.get("out", path.parent), "resume": path}
     return argparse.Namespace(**vars(args) | options | given)
+
+
+def _folders(options: dict, key) -> list[str]:
+    """The folders that an option names: none, one, or two."""
+    value = options.get(key) or []
+    return [value] if isinstance(value, str) else value
+
+
+def make_absolute(options: dict):
+    """Changes the paths of data in `saved` options, so that they are found from elsewhere too."""
+    for key in ("data", "pairs"):
+        value = options.get(key)
+        if value and value not in data.NAMES:
+            found = [os.path.abspath(data.expand(folder)) for folder in _folders(options, key)]
+            options[key] = found[0] if isinstance(value, str) else found
 
 
 def _in_words(key, value) -> str:
@@ -315,3 +357,29 @@ def train_and_held_out(args: argparse.Namespace) -> tuple:
     held, y = np.arange(len(whole)) % 10 == 9, whole.labels
     parts = [(whole.images[k], None if y is None else y[k]) for k in (~held, held)]
     return tuple(data.Dataset(whole.name, *part, whole.classes) for part in parts)
+
+
+def domains(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset] | None:
+    """The sources and the targets that --pairs or --data mean; None if neither is given.
+
+    DataError if they cannot be had.
+    """
+    if getattr(args, "pairs", None) is not None:
+        return data.load_pairs(data.expand(args.pairs), args.size, source=args.source)
+    if getattr(args, "data", None) is not None:
+        first, second = (data.load_folder(data.expand(path), args.size) for path in args.data)
+        return first, second
+    return None
+
+
+def to_apply(args: argparse.Namespace) -> Path | None:
+    """The folder that --apply names, looked at before the run; and taken out of the options, as it
+    is no part of the run and its checkpoint. None if there is none.
+
+    DataError if there is no such folder or no image in it.
+    """
+    folder = vars(args).pop("apply")
+    if folder is not None:
+        folder = data.expand(folder)
+        data.image_files(folder)
+    return folder

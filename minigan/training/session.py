@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import time
 
 from minigan import data, plots
@@ -47,9 +46,9 @@ class Session:
     """A run of `total` steps that writes to `args.out`.
 
     parts    as for `checkpoint.save`; none: there is no checkpoint. `show` adds to a Film "film"
-    about    the Dataset, or the name of a density, that the run learns from
+    about    the Dataset, a tuple of two, or the name of a density, that the run learns from
     watch    looks at the run; none: nothing is shown but the bar, and nothing is ever lost
-    batches  whose position follows the run's, `moves` of them in a step
+    batches  whose position follows the run's, `moves` of them in a step; or a tuple of such
     total    the steps of the run; by default what --steps or --epochs say
     every    steps between two saves; by default --every, else there is one at the end
     sampler  tells other scripts how to build the generator in the checkpoint
@@ -64,9 +63,9 @@ class Session:
         args: argparse.Namespace,
         parts: dict | None = None,
         *,
-        about: data.Dataset | str | None = None,
+        about: data.Dataset | tuple[data.Dataset, ...] | str | None = None,
         watch: Watch | None = None,
-        batches: data.Batches | None = None,
+        batches: data.Batches | tuple[data.Batches, ...] | None = None,
         moves: int = 1,
         total: int | None = None,
         every: int | None = None,
@@ -74,8 +73,9 @@ class Session:
     ):
         self.args, self.parts, self.about = args, parts or {}, about
         self.watch, self.sampler = watch, sampler
-        self.batches, self.moves = batches, moves
-        self.total = options.length(args, batches, moves) if total is None else total
+        several = batches if isinstance(batches, tuple) else (batches,)
+        self.batches, self.moves = [b for b in several if b is not None], moves
+        self.total = options.length(args, several[0], moves) if total is None else total
         self.every = every or getattr(args, "every", self.total)
         self.start = self.done = 0
         self.lost, self.saved = False, None  # saved: the step of the last save, if there was one
@@ -89,8 +89,8 @@ class Session:
         """
         make_folder(self.args.out)
         self.start = self.done = self._resume()
-        if self.batches is not None:
-            self.batches.step = self.start * self.moves
+        for batches in self.batches:
+            batches.step = self.start * self.moves
         if self.watch is not None:
             self.watch.begin()
         self._began = time.perf_counter()
@@ -151,9 +151,8 @@ class Session:
         if not self.parts or self.saved == self.done:
             return
         about, kept = checkpoint.about_data(self.about), options.saved(self.args)
-        folder = kept.get("data")
-        if about["data_sha256"] and folder and folder not in data.NAMES:
-            kept["data"] = os.path.abspath(data.expand(folder))  # a run may go on from elsewhere
+        if about["data_sha256"]:
+            options.make_absolute(kept)  # a run may go on from elsewhere
         if self.sampler is not None:
             about["generator"] = self.sampler.recipe()
         path = self.args.out / checkpoint.NAME
@@ -167,13 +166,20 @@ class Session:
             return 0
         about = checkpoint.peek(path)
         if not checkpoint.same_data(about, self.about):
-            seen, here = about.get("data"), str(self.about)
-            unlike = "" if seen != here else ", but not the same ones"
-            raise CheckpointError(
-                f"{path} was trained on {seen}; --data names {here}{unlike}: "
-                "name the same data, or start a new run without --resume"
-            )
+            raise CheckpointError(f"{path} was trained on {self._other_data(about)}")
         return checkpoint.load(path, self.parts)["step"]
+
+    def _other_data(self, about: dict) -> str:
+        """What was seen, and what there is instead."""
+        seen, here = about.get("data"), checkpoint.about_data(self.about)["data"]
+        if isinstance(self.about, tuple) and checkpoint.same_data(about, self.about[::-1]):
+            return f"{seen}; these are the same two the other way round: swap them"
+        unlike = "" if seen != here else ", but not the same ones"
+        option = "--pairs" if getattr(self.args, "pairs", None) else "--data"
+        return (
+            f"{seen}; {option} names {here}{unlike}: "
+            "name the same data, or start a new run without --resume"
+        )
 
     # --- The end ---
 
@@ -184,7 +190,8 @@ class Session:
 
     def _say_what_became_of_it(self):
         if self.about is not None:
-            name = getattr(self.about, "name", self.about)
+            sets = self.about if isinstance(self.about, tuple) else (self.about,)
+            name = " and ".join(getattr(part, "name", part) for part in sets)
             took = f"{self.done:,} steps on {name}, {self.seconds:.0f} s"
             print(f"{took}; pictures: {self.args.out}")
         if 0 < self.total <= self.start:

@@ -481,6 +481,12 @@ ERRORS = {
     "stack": (lambda: F.stack([ROWS, tensor(A((2, 4)))]), ShapeError, r"stack.*\(2, 3\).*\(2, 4\)"),
     "stack axis": (lambda: F.stack([ROWS, ROWS], 3), ShapeError, "3"),
     "pad": (lambda: F.pad(ROWS, [(1, 1)]), ShapeError, r"pad.*\(2, 3\)"),
+    "reflect_pad": (
+        lambda: F.reflect_pad(tensor(A((1, 4, 3, 1))), (1, 3)),
+        ShapeError,
+        r"reflect_pad.*\(1, 3\).*\(1, 4, 3, 1\)",
+    ),
+    "reflect_pad axes": (lambda: F.reflect_pad(ROWS, 1), ShapeError, "reflect_pad.*images"),
     "linear": (lambda: F.linear(ROWS, tensor(A((4, 2))), tensor(A(2))), ShapeError, "linear.*4, 2"),
     "linear 1-D": (lambda: F.linear(tensor(A(3)), ROWS, tensor(A(2))), ShapeError, "linear"),
     "linear bias": (

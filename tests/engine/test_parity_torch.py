@@ -231,6 +231,13 @@ def test_pooling_and_resizing(kernel, stride):
     )
 
 
+@pytest.mark.parametrize("width", [1, (2, 1), (0, 4), (3, 0)])
+def test_reflection(width):
+    p, q = pair("width", width, 0)
+    reference = nchw(lambda x: tF.pad(x, (q, q, p, p), mode="reflect"))
+    check_parity(lambda x: F.reflect_pad(x, width), reference, fill((2, 4, 5, 3)))
+
+
 def test_gradient_penalty_through_a_critic():
     """WGAN-GP's term, differentiated in the weights: the reason for second derivatives."""
     x = fill((2, 6, 6, 1), seed=1)

@@ -58,12 +58,17 @@ def paths(tmp_path_factory):
             below.mkdir(parents=True, exist_ok=True)
             pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(below / f"{i:02d}.png")
+    (folder / "PAIRS").mkdir()
+    for i in range(40):
+        pixels = random.integers(0, 255, (8, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "PAIRS" / f"{i:02d}.png")
     digits = random.integers(0, 255, (100, 28, 28), dtype=np.uint8)
     np.savez(folder / "SAMPLES.npz", images=digits)
     return {
         "IMAGES": folder / "IMAGES",
         "OTHER": folder / "OTHER",
         "CLASSES": folder / "CLASSES",
+        "PAIRS": folder / "PAIRS",
         "SAMPLES": folder / "SAMPLES.npz",
     }
 
@@ -107,6 +112,7 @@ def lines(figure) -> int:
 
 
 def written(path, what):
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(what))
     return path
 
@@ -401,7 +407,7 @@ ROWS = [
 @pytest.mark.parametrize(("example", "option", "row"), ROWS)
 def test_an_option_does_what_it_says(example, option, row, observe, usual, paths):
     before = usual(example, *row.on.split())
-    paths["BEGAN"] = before.folder
+    paths["USUAL"] = before.folder
     found = [before]
     for value in row.values.split() or [""]:
         words = value.split(",") if value else []

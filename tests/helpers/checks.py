@@ -281,6 +281,7 @@ OPERATIONS = {
     "concatenate": _on(lambda a, b: F.concatenate([a, b], 1), _ROWS, (4, 2)),
     "stack": _on(lambda a, b: F.stack([a, b], 1), _ROWS, _ROWS),
     "pad": _on(lambda x: F.pad(x, [(1, 0), (2, 1)], np.float64(3)), _ROWS),
+    "reflect_pad": _on(lambda x: F.reflect_pad(x, (1, 3)), _IMAGES),
     "one_hot": _on(lambda x: x * F.one_hot((x.data[:, 0] > 0) + 1, 3).astype(x.dtype), _NONZERO),
     "tile_over": _on(lambda x: F.tile_over(x[:, 0, 0], x) * x, _IMAGES),
     "linear": _on(F.linear, _ROWS, (3, 2), (2,)),

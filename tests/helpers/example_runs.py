@@ -16,8 +16,8 @@ from minigan import plots
 class Example(NamedTuple):
     """How an example is run, and what has to come of it. Its options are given as on a shell.
 
-    IMAGES, OTHER, CLASSES, SAMPLES and BEGAN become paths: two folders of images, one with a folder
-    for each class, an array of digits, and the folder of the usual run of began.py.
+    IMAGES, OTHER, CLASSES, PAIRS, SAMPLES and USUAL become paths: two folders of images, one with a
+    folder for each class, one of pairs, an array of digits, and the folder of the usual run.
     """
 
     small: str  # the options of a run of milliseconds
@@ -58,6 +58,11 @@ def steps(value, seen, usual):
 def trained(value, seen, usual):
     """As `steps`, of a training that keeps no record."""
     assert max(optimizer.t for optimizer in seen.optimizers) == int(value)
+
+
+def beside(value, seen, usual):
+    """A row more in the picture, which is not drawn here, and nothing else."""
+    assert seen.status == 0 and seen.files == usual.files
 
 
 def epochs(value, seen, usual):
@@ -110,6 +115,14 @@ def found_again(value, seen, usual):
 def descended(value, seen, usual):
     """Known z, those of held-out images and of two ends, beside the training and the ruler's."""
     assert [optimizer.t for optimizer in seen.optimizers] == [2, 2, 2, *[int(value)] * 3]
+
+
+def applied(value, seen, usual):
+    """Each image of the folder, and nothing else: the run is the same."""
+    made = {path.stem for path in (seen.folder / "applied").rglob("*.png")}
+    assert made == {f"{i:02d}" for i in range(40)} and "40 images mapped" in seen.out
+    assert seen.files.keys() - usual.files.keys() == {"applied"}
+    assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
 
 
 def windows(value, seen, usual):
@@ -380,6 +393,44 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
         not_then="text_to_image.png",
     ),
+    "pix2pix": Example(
+        small="--images 40 --steps 2 --width 4 --batch 4 --every 2",
+        smaller={"COUNTED": 8},
+        writes="checkpoint.safetensors pix2pix.png samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--width", "--lr-g", "--lr-d", "--every")}
+        | {
+            "--batch": Row("2 8"),
+            "--images": Row("30 50"),
+            "--pairs": Row("PAIRS", on="--size 8"),
+            "--source": Row("right", on="--pairs PAIRS --size 8"),
+            "--size": Row("12 16", on="--pairs PAIRS"),
+            "--apply": Row("IMAGES CLASSES", applied),
+            "--l1": Row("0 1"),
+            "--stages": Row("2 3"),
+            "--no-gan": Row(),
+            "--unconditional": Row(),
+            "--no-skips": Row(),
+            "--beside": Row("USUAL", beside),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"pairs": "--pairs PAIRS --size 8", "the error alone": "--no-gan"},
+        mistakes=(
+            ("--size 64", "--size 64: drawn maps have 32; your own need --pairs"),
+            ("--pairs PAIRS --size 9", "image size 9: expected one that halves evenly"),
+            ("--pairs IMAGES --size 8", "8 x 8 pixels, wanted a pair side by side"),
+            ("--apply no/such/folder", "no such folder of images"),
+            ("--source top", "invalid choice"),
+            ("--no-gan --unconditional", "not allowed with"),
+            ("--no-gan --l1 0", "nothing is left to learn from"),
+            ("--l1 -1", "expected a number >= 0"),
+            ("--batch 41", "batch size 41"),
+            ("--beside no/such/run", "no such checkpoint"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="pix2pix.png",
+    ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
         smaller={"COUNTED": 40},
@@ -403,7 +454,7 @@ RUNS = {
             "--data": Row("OTHER digits"),
             "--size": Row("12 16"),
             "--every": Row("1 3", saves, "--steps 4"),
-            "--beside": Row("BEGAN BEGAN/checkpoint.safetensors", more_curves),
+            "--beside": Row("USUAL USUAL/checkpoint.safetensors", more_curves),
             "--quick": Row(),
         },
         ways={"ebgan": "--loss ebgan"},
@@ -528,6 +579,7 @@ RUNS = {
 # An option that an example may have, a mistake with it, and what the one line says: one of these.
 MISTAKES = {
     "--data": ("no/such/folder", "no such folder|invalid choice: 'no/such/folder'"),
+    "--pairs": ("no/such/folder", "no such folder"),
     "--device": ("tpu", "unknown device 'tpu'"),
     "--precision": ("tf32", "only --device cuda"),
     "--steps": ("0", "expected an integer >= 1"),

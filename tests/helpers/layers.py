@@ -115,6 +115,18 @@ def repeat(x, fh, fw):
     return y
 
 
+def mirrored(x, p, q):
+    """Each pixel's place as it is seen in mirrors at the edges, by walking there and back."""
+
+    def walk(start, n):
+        way = [*range(n), *range(n - 2, 0, -1)]
+        return way[start % len(way)]
+
+    _, h, w, _ = x.shape
+    rows, columns = ([walk(i, n) for i in range(-k, n + k)] for k, n in ((p, h), (q, w)))
+    return np.array([[[image[i, j] for j in columns] for i in rows] for image in x])
+
+
 def closeness_by_loops(x, weight):
     """o_ib, the mean over j ≠ i of exp(−‖M_ib − M_jb‖₁), one pair at a time."""
     n, (_, kernels, _) = len(x), weight.shape
@@ -234,6 +246,12 @@ LAYERS = {
         lambda rng: nn.Upsample((1, 2)),
         (1, 3, 2, 1),
         lambda x: repeat(x, 1, 2),
+    ),
+    "ReflectionPad2d": Layer(
+        lambda rng: nn.ReflectionPad2d(2), (2, 3, 4, 2), lambda x: mirrored(x, 2, 2)
+    ),
+    "ReflectionPad2d, two widths": Layer(
+        lambda rng: nn.ReflectionPad2d((0, 3)), (2, 2, 4, 1), lambda x: mirrored(x, 0, 3)
     ),
     "ReLU": Layer(lambda rng: nn.ReLU(), (3, 4), elementwise(lambda v: max(v, 0.0))),
     "LeakyReLU": Layer(

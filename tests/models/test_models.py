@@ -11,9 +11,9 @@ import pytest
 from checks import check_gradients, fill
 from tables import GENERATORS as SMALL
 
-from minigan import nn
+from minigan import nn, optim
 from minigan.backend import cpu
-from minigan.engine import grad, tensor
+from minigan.engine import ShapeError, grad, tensor
 from minigan.gan import AuxiliaryClassifier, EnergyBased, NonSaturating, softmax_cross_entropy
 from minigan.models import (
     GENERATORS,
@@ -24,7 +24,10 @@ from minigan.models import (
     ConditionalGenerator,
     JoinedDiscriminator,
     NamingDiscriminator,
+    PatchDiscriminator,
     ProjectionDiscriminator,
+    ResidualBlock,
+    UNet,
     began_discriminator,
     began_generator,
     dcgan_discriminator,
@@ -33,6 +36,7 @@ from minigan.models import (
     goodfellow_generator,
     image_classifier,
     mlp,
+    residual_generator,
 )
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
@@ -464,3 +468,104 @@ def test_two_captions_mean_what_lies_half_way():
     first, second = tensor(CAPTIONS), tensor(CAPTIONS[::-1].copy())
     half_way = (encode(first).numpy() + encode(second).numpy()) / 2
     np.testing.assert_allclose(encode(first, second).numpy(), half_way, rtol=1e-5)
+
+
+# --- Networks from images to images ---
+
+
+def unet(size=8, **options):
+    shape = {"rng": rng(1), "dropout": rng(2), "width": 3, "size": size}
+    return UNet(inputs=2, channels=1, **shape, **options)
+
+
+@pytest.mark.parametrize(("size", "depth"), [(8, 2), (12, 2), (28, 2), (32, 4), (128, 6)])
+def test_a_unet_goes_down_to_two_pixels_or_what_is_odd(size, depth):
+    G, image = unet(size).eval(), values((1, size, 2 * size, 2))
+    assert len(G.down) == len(G.up) == depth
+    made = G(image).numpy()
+    assert made.shape == (1, size, 2 * size, 1) and abs(made).max() <= 1
+
+
+def test_sizes_that_a_unet_can_not_halve():
+    for size in (6, 31, 34):
+        with pytest.raises(ValueError, match=f"image size {size}: expected"):
+            unet(size)
+    with pytest.raises(ShapeError, match=r"UNet: images \(1, 8, 10, 2\)"):
+        unet()(values((1, 8, 10, 2)))
+
+
+def test_a_skip_leads_past_the_bottleneck():
+    """Where the innermost layer says nothing, an image leaves its mark by the skips alone."""
+    for skips in (True, False):
+        G = unet(skips=skips).eval()
+        for p in G.down[-1].parameters():
+            p.data[...] = 0
+        first, other = (G(values((1, 8, 8, 2), seed)).numpy() for seed in (0, 1))
+        assert (first != other).any() == skips
+
+
+def test_dropout_is_a_unets_only_noise_and_of_the_inner_layers():
+    kept = [isinstance(m, nn.Dropout) for layer in unet(32, noisy=2).up for m in layer]
+    assert kept.count(True) == 2 and kept.index(True) < 4
+    for noisy in (0, 1):
+        G, image = unet(noisy=noisy), values((2, 8, 8, 2))
+        assert (G(image).numpy() != G(image).numpy()).any() == noisy
+        assert (G.eval()(image).numpy() == G(image).numpy()).all()
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_a_patch_is_as_large_as_it_is_said_to_be(stages):
+    D = PatchDiscriminator(rng=rng(), channels=1, width=2, stages=stages, norm=None)
+    image = tensor(fill((1, 64, 64, 1)).astype(np.float32), requires_grad=True)
+    logits = D(image)
+    assert logits.shape == (1, 64 >> stages, 64 >> stages, 1)
+    middle = 32 >> stages
+    (g,) = grad(logits[0, middle, middle, 0], [image])
+    seen = np.flatnonzero(g.numpy().any((0, 2, 3)))
+    assert seen[-1] - seen[0] + 1 == 5 * 2**stages - 2
+
+
+def test_images_that_a_patch_discriminator_is_shown_together_are_channels():
+    D = PatchDiscriminator(rng=rng(), channels=3, width=2)
+    x, y = values((2, 8, 8, 1)), values((2, 8, 8, 2), 1)
+    joined = tensor(np.concatenate([x.numpy(), y.numpy()], -1))
+    assert D(x, y).numpy().tobytes() == D(joined).numpy().tobytes()
+    with pytest.raises(ValueError, match="0 stages"):
+        PatchDiscriminator(rng=rng(), stages=0)
+
+
+def test_a_residual_block_that_changes_nothing_gives_back_what_it_gets():
+    block, image = ResidualBlock(2, rng=rng()), values((1, 4, 4, 2))
+    assert (block(image).numpy() != image.numpy()).any()
+    for p in block.parameters():
+        p.data[...] = 0
+    assert (block(image).numpy() == image.numpy()).all()
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm, nn.InstanceNorm])
+def test_networks_from_images_to_images_learn_everywhere(norm):
+    x, y = values((6, 16, 16, 2)), values((6, 16, 16, 1), 1)
+    D = PatchDiscriminator(rng=rng(), channels=3, width=3, norm=norm)
+    shape = {"rng": rng(1), "inputs": 2, "channels": 1, "width": 3, "norm": norm}
+    generators = UNet(dropout=rng(2), size=16, **shape), residual_generator(blocks=1, **shape)
+    for G in generators:
+        fake, objective = G(x), NonSaturating()
+        assert fake.shape == y.shape and abs(fake.numpy()).max() <= 1
+        d_loss = objective.discriminator(D(y, x), D(fake.detach(), x))
+        for net, loss in ((D, d_loss), (G, objective.generator(D(fake, x)))):
+            for p, g in zip(net.parameters(), grad(loss, net.parameters()), strict=True):
+                assert g.dtype == np.float32 and g.numpy().any(), p.node.name
+        average = optim.EMA(G)
+        average.update()
+        assert average.network(x).shape == y.shape
+
+
+@pytest.mark.parametrize("make", ["unet", "patch", "residual"])
+def test_gradients_of_networks_from_images_to_images(make):
+    nets = {
+        "unet": lambda: unet(),
+        "patch": lambda: PatchDiscriminator(rng=rng(), channels=2, width=2),
+        "residual": lambda: residual_generator(rng=rng(), inputs=2, width=1, blocks=1),
+    }
+    net = nets[make]().eval().astype(np.float64)
+    check_gradients(net, fill((1, 8, 8, 2), seed=1), order=1, rtol=1e-4)

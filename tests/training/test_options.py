@@ -4,6 +4,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from minigan import data
 from minigan.training import CheckpointError, checkpoint, options
@@ -152,3 +153,64 @@ def test_of_a_folder_without_a_test_split_every_tenth_image_is_held_out(monkeypa
     whole = data.Dataset("mine", images[:19])
     with pytest.raises(data.DataError, match="mine: 19 images, wanted at least 20"):
         options.train_and_held_out(Namespace(data="mine", size=1))
+
+
+# --- From images to images -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of 5 and 3 images, and one of 4 pairs."""
+    for name, count, width in (("A", 5, 8), ("B", 3, 8), ("pairs", 4, 16)):
+        (tmp_path / name).mkdir()
+        for k in range(count):
+            Image.new("RGB", (width, 8), (k, width, 0)).save(tmp_path / name / f"{k}.png")
+    return tmp_path
+
+
+def translate(*argv, paired=False):
+    p = options.parser("", out="nowhere", steps=100, resumable=True)
+    options.translation(p, paired=paired, batch=4)
+    return options.parse(p, [str(a) for a in argv])
+
+
+def test_two_folders_are_two_sets_in_their_order(folders):
+    args = translate("--data", folders / "A", folders / "B", "--size", 10)
+    first, second = options.domains(args)
+    assert (str(first), str(second)) == ("A, 5 images", "B, 3 images")
+    assert first.images.shape == (5, 10, 10, 3) and second.images.shape == (3, 10, 10, 3)
+    assert options.domains(translate()) is None is options.domains(translate(paired=True))
+
+
+def test_a_folder_of_pairs_is_two_sets_the_source_first(folders):
+    for given, names in (([], ["left", "right"]), (["--source", "right"], ["right", "left"])):
+        args = translate("--pairs", folders / "pairs", *given, paired=True)
+        assert [part.name for part in options.domains(args)] == [f"pairs, {n}" for n in names]
+
+
+def test_images_to_map_are_looked_at_before_the_run_and_are_no_part_of_it(folders):
+    (folders / "none").mkdir()
+    args = translate("--apply", folders / "A")
+    assert options.to_apply(args) == folders / "A" and "apply" not in options.saved(args)
+    assert options.to_apply(translate()) is None
+    for folder, said in (("nowhere", "no such folder of images"), ("none", "no images here")):
+        with pytest.raises(data.DataError, match=said):
+            options.to_apply(translate("--apply", folders / folder))
+
+
+def test_folders_are_found_from_elsewhere_and_their_size_stays(folders, monkeypatch):
+    monkeypatch.chdir(folders)
+    for argv, paired in ((["--data", "A", "B"], False), (["--pairs", "pairs"], True)):
+        kept = options.saved(translate(*argv, paired=paired))
+        options.make_absolute(kept)
+        key = argv[0].strip("-")
+        names = kept[key] if paired is False else [kept[key]]
+        assert names == [str(folders / name) for name in argv[1:]]
+        path = folders / f"{key}.safetensors"
+        checkpoint.save(path, {}, options=kept)
+        assert vars(translate("--resume", path, paired=paired))[key] == kept[key]
+        with pytest.raises(CheckpointError, match="with --size 32, which a run with --size 64"):
+            translate("--resume", path, "--size", 64, paired=paired)
+        checkpoint.save(path, {}, options=kept | {key: [str(folders / "gone")]})
+        with pytest.raises(CheckpointError, match=rf"gone, and there is no such folder.*--{key}"):
+            translate("--resume", path, paired=paired)

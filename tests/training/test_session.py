@@ -239,6 +239,37 @@ def test_a_run_on_other_data_is_refused(tmp_path):
             pass
 
 
+def test_two_sets_are_told_apart_by_their_order(tmp_path, capsys):
+    """Domains that are swapped would train each network on the other's images."""
+    other = data.Dataset("other", DIGITS.images[::-1].copy())
+    Run(tmp_path, about=(DIGITS, other)).play()
+    assert "10 steps on digits and other," in capsys.readouterr().out
+    swapped = (
+        "on digits, 12 images and other, 12 images; these are the same two the other way round"
+    )
+    for about, said in (
+        ((other, DIGITS), swapped),
+        ((DIGITS, DIGITS), "--data names digits, 12 images and digits, 12 images: name the same"),
+        (DIGITS, "--data names digits, 12 images: name the same data"),
+    ):
+        with (
+            pytest.raises(checkpoint.CheckpointError, match=said),
+            Run(tmp_path, "--resume", about=about).session,
+        ):
+            pass
+    assert Run(tmp_path, "--resume", about=(DIGITS, other)).play() == 0
+
+
+def test_batches_of_two_sets_both_go_on_where_the_run_does(tmp_path):
+    few = data.Dataset("few", DIGITS.images[:5])
+    run = Run(tmp_path)
+    run.play()
+    run = Run(tmp_path, "--resume", "--steps", 12, moves=2)
+    both = data.Batches(DIGITS, 2, 0), data.Batches(few, 2, 1)
+    with Session(run.args, {"record": run.record, "run": run}, about=DIGITS, batches=both, moves=2):
+        assert [batches.step for batches in both] == [20, 20]
+
+
 @pytest.mark.parametrize(
     ("about", "here", "same"),
     [
