@@ -150,7 +150,7 @@ def test_a_collapsed_batch_is_told_from_real_images(example, known):
     assert "M does not show it" in verdict(one) and "k is 0" in verdict(one)
     two = verdict(real[np.isin(others.labels, [2, 7])])
     assert two.startswith("G varies, but some classes have less than 1% of the samples")
-    missing = set(two.rpartition(": ")[2].split(", "))
+    missing = set(two.rpartition(": ")[2].split("; "))
     assert {"0", "3", "4", "5", "6", "8"} <= missing and not missing & {"2", "7"}
 
 

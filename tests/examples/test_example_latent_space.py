@@ -62,7 +62,8 @@ def test_a_space_of_four_patterns_is_known_again(told, tmp_path):
     """Softmax leaves one direction of z open, so no z of four is found again, but its image is."""
     found = told()
     flips, least, by_any, by_random, _ = found["arithmetic"]
-    assert flips >= 90 and flips >= least and flips > by_any and by_random <= 20
+    assert flips >= 90 and flips >= least and flips > by_any
+    assert by_random <= 100 / 3  # a random direction favours none of the other three
     assert found["held-out images as G draws them"][1] < 0.1  # after the 1 of L1
     assert max(found["morph"][:2]) < 0.1
     with Image.open(tmp_path / "morph.gif") as film:
