@@ -28,9 +28,8 @@ from minigan.training import Record, Session, Watch, apply_to_folder, in_chunks,
 
 COUNTED, SHOWN = 1000, 10  # new images of each set that are counted, and those in a picture
 NOISE = (0.0, 0.01, 0.03, 0.1, 0.3)  # σ on the image in the middle, of pixels from −1 to 1
-# What suits images that change as a whole, and those whose parts keep their places.
-WHOLE = {"batch": 32, "width": 24, "lr_g": 1e-3}
-PARTS = {"batch": 8, "width": 12, "lr_g": 1e-3}
+WHOLE = {"generator": "waist", "batch": 32, "width": 24}  # for images that change as a whole
+PARTS = {"generator": "unet", "batch": 8, "width": 12}  # for those whose parts keep their places
 
 
 def parse(argv=None):
@@ -41,23 +40,18 @@ def parse(argv=None):
         resumable=True,
         quick={"steps": lambda n: max(1, n // 8), "every": 100},
     )
-    options.translation(p, batch=None, width=None, lr_g=None, lr_d=5e-4, every=250)
+    options.translation(p, batch=None, width=None, lr_g=1e-3, lr_d=5e-4, every=250)
     add = p.add_argument
     add("--pair", choices=data.DOMAINS, default="hue", help="of drawn sets, without --data")
     add("--images", type=options.whole(1), default=4000, help="that are drawn, of each set")
     add("--cycle", type=options.at_least(0), default=10.0, help="λ, the weight of there and back")
     add("--identity", type=options.at_least(0), default=0.0, help="weight of E |G_AB(b) − b|")
-    add("--generator", choices=("unet", "residual"), default="unet", help="where parts stay")
+    add("--generator", choices=("waist", "unet", "residual"), help="hue: waist; others: unet")
     add("--buffer", type=options.whole(1), default=50, help="past images that D is shown, too")
     args = options.parse(p, argv)
-    for key, value in (PARTS if by_parts(args) else WHOLE).items():
-        if getattr(args, key) is None:
-            setattr(args, key, value)
+    suits = WHOLE if args.pair == "hue" and args.data is None else PARTS
+    vars(args).update({key: x for key, x in suits.items() if getattr(args, key) is None})
     return args
-
-
-def by_parts(args) -> bool:
-    return args.data is not None or args.pair != "hue"
 
 
 def main(argv=None):
@@ -68,25 +62,18 @@ def main(argv=None):
     new = given or pair.draw(COUNTED, [args.seed, 1])
     size, channels = sets[0].images.shape[1], [part.images.shape[-1] for part in sets]
     if args.identity and channels[0] != channels[1]:
-        raise options.OptionError(
-            f"--identity: {sets[0].name} have colours and {sets[1].name} have none"
-        )
+        raise options.OptionError(f"--identity: one of {args.pair} is grey, the other is not")
     if args.buffer < args.batch / 2:
-        raise options.OptionError(
-            f"--buffer {args.buffer}: half of a --batch {args.batch} goes into it"
-        )
+        raise options.OptionError(f"--buffer {args.buffer}: want half of --batch {args.batch}")
     weights, *luck = backend.generator(args.seed).spawn(3)
     with options.building():
-        batches = tuple(
-            Batches(part, args.batch, args.seed + k, backend) for k, part in enumerate(sets)
-        )
+        orders = enumerate(sets, args.seed)  # each set's own
+        batches = tuple(Batches(part, args.batch, order, backend) for order, part in orders)
         G_AB, G_BA, D_A, D_B = networks(args, size, channels, weights)
-    grey = [backend.xp.zeros((args.buffer, size, size, c), "float32") for c in channels]
-    past_A, past_B = (History(Tensor(x), rng=rng) for x, rng in zip(grey, luck, strict=True))
-    G_both, D_both = (
-        [*one.parameters(), *other.parameters()] for one, other in ((G_AB, G_BA), (D_A, D_B))
-    )
+    grey = (Tensor(backend.xp.zeros((args.buffer, size, size, c), "float32")) for c in channels)
+    past_A, past_B = (History(x, rng=rng) for x, rng in zip(grey, luck, strict=True))
     rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
+    G_both, D_both = G_AB.parameters() + G_BA.parameters(), D_A.parameters() + D_B.parameters()
     G_optimizer = optim.Adam(G_both, rates[0], betas=(0.5, 0.999))
     D_optimizer = optim.Adam(D_both, rates[1], betas=(0.5, 0.999))
     averages = optim.EMA(G_AB, 0.99), optim.EMA(G_BA, 0.99)
@@ -125,15 +112,14 @@ def main(argv=None):
         rows = []
         for k, part in enumerate(new):
             row = data.to_unit(part.images[np.arange(SHOWN) % len(part)])
-            there = made(k, row)
-            rows += [row, there, made(1 - k, there)]
+            rows += [row, there := made(k, row), made(1 - k, there)]
         return plots.sample_grid(np.concatenate([row + np.zeros(3) for row in rows]), len(row))
 
     film = plots.Film(samples())
     parts = {"G_AB": G_AB, "G_BA": G_BA, "D_A": D_A, "D_B": D_B, "film": film, "record": record}
-    parts |= {"G_optimizer": G_optimizer, "D_optimizer": D_optimizer, "past_A": past_A}
-    parts |= {"average_AB": averages[0], "average_BA": averages[1], "past_B": past_B}
-    parts |= {"luck_A": luck[0], "luck_B": luck[1]}
+    parts |= {"G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
+    pairs = {"average": averages, "past": (past_A, past_B), "luck": luck}
+    parts |= {f"{key}_{name}": two[k] for key, two in pairs.items() for k, name in enumerate("AB")}
     watch = Watch(record, show="there and back {cycle:.3f}".format_map, batch=args.batch)
     with Session(args, parts, about=sets, watch=watch, batches=batches) as session:
         for _ in session.steps(step):
@@ -143,16 +129,14 @@ def main(argv=None):
         return session.status
 
     if folder:
-        G = averages[0].network
-        shape = {"size": size, "channels": channels[0], "backend": backend}
-        print(
-            f"{apply_to_folder(G, folder, args.out, **shape)} images mapped: {args.out / 'applied'}"
-        )
+        shown = {"size": size, "channels": channels[0], "backend": backend}
+        count = apply_to_folder(averages[0].network, folder, args.out, **shown)
+        print(f"{count} images mapped: {args.out / 'applied'}")
         if session.done == session.start:
             return session.status
+    film.save_gif(args.out / "training.gif")
     curves = {} if given else round_trips(pair, new, made, args.seed)
     plots.save_figure(picture(sets, samples(), curves), args.out / "cyclegan.png")
-    film.save_gif(args.out / "training.gif")
     if not given:
         print(*marks(pair, sets, new, made, curves), sep="\n")
     return session.status
@@ -160,48 +144,42 @@ def main(argv=None):
 
 def networks(args, size, channels, rng):
     """G_AB, G_BA, D_A and D_B."""
-    shape, (a, b) = {"rng": rng, "width": args.width}, channels
-    if not by_parts(args):
-        G = (models.waist_generator(**shape, size=size, inputs=a, channels=b),)
-        G += (models.waist_generator(**shape, size=size, inputs=b, channels=a),)
-        shape |= {"size": size, "hidden": 128}
-        return *G, *(models.dcgan_discriminator(**shape, channels=c) for c in channels)
+    ways, shape = (channels, channels[::-1]), {"rng": rng, "width": args.width}
+    if args.generator == "waist":
+        shape |= {"size": size}
+        G = [models.waist_generator(inputs=a, channels=b, **shape) for a, b in ways]
+        return *G, *(models.dcgan_discriminator(channels=c, hidden=128, **shape) for c in channels)
     shape["norm"] = nn.InstanceNorm  # what becomes of an image depends on no other
-    if args.generator == "residual":
-        G = [models.residual_generator(**shape) for _ in range(2)]
+    if args.generator == "unet":
+        G = [models.UNet(dropout=rng, noisy=0, size=size, **shape) for _ in ways]
     else:
-        G = [models.UNet(**shape, dropout=rng, noisy=0, size=size) for _ in range(2)]
-    return *G, *(models.PatchDiscriminator(**shape) for _ in range(2))
+        G = [models.residual_generator(**shape) for _ in ways]
+    return *G, *(models.PatchDiscriminator(**shape) for _ in channels)
 
 
 def round_trips(pair, new, made, seed) -> dict:
-    """How many images keep what can be read off them, there and back: {what: a share for each σ}.
-
-    With noise of σ on the images in the middle, in which things may be hidden.
-    """
+    """What images keep, there and back, with noise on the image between: {what: a share per σ}."""
     rng, curves = np.random.default_rng([seed, 2]), {}
     for k, part in enumerate(new):
         there = made(k, data.to_unit(part.images))
         for sigma in NOISE:
-            noisy = there + sigma * rng.standard_normal(there.shape)
-            back = data.to_bytes(made(1 - k, noisy))
-            for what, read in pair.read[k].items():
-                kept = (read(back) == read(part.images)).all(1).mean()
+            back = made(1 - k, there + sigma * rng.standard_normal(there.shape))
+            for what, kept in pair.same(part.images, data.to_bytes(back), (k, k)).items():
                 curves.setdefault(f"{what}, {part.name}", []).append(kept)
     return curves
 
 
 def marks(pair, sets, new, made, curves):
-    """Lines of what was found: what is kept, what agrees between the sets, what looks real."""
+    """Lines: what is kept, on what an image and what became of it agree, and what looks real."""
     for what, kept in curves.items():
         shares = [f"{share:.1%} at {sigma}" for share, sigma in zip(kept, NOISE, strict=True)]
         yield f"there and back, {what}: {', '.join(shares)}"
-    for here, other in ((0, 1), (1, 0)):
-        there = data.to_bytes(made(here, data.to_unit(new[here].images)))
-        for what in pair.read[here].keys() & pair.read[other].keys():
-            same = pair.read[here][what](new[here].images) == pair.read[other][what](there)
-            yield f"{new[here].name} to {new[other].name}, {what}: {same.all(1).mean():.1%} agree"
-        yield f"{looks_real(there, new[other].images, sets[other].images):.1%} look like {new[other].name}"
+    for k, (part, other) in enumerate((new, new[::-1])):
+        there = data.to_bytes(made(k, data.to_unit(part.images)))
+        for what, share in pair.same(part.images, there, (k, 1 - k)).items():
+            yield f"{part.name} to {other.name}: {what}, {share:.1%} agree"
+        share = looks_real(there, other.images, sets[1 - k].images)
+        yield f"{part.name} to {other.name}: {share:.1%} look real"
 
 
 def picture(sets, grid, curves):
@@ -209,13 +187,12 @@ def picture(sets, grid, curves):
     a, b = (part.name for part in sets)
     with plots.panels(1, 2, size=(11, 3.6), width_ratios=[1.9, 1]) as (figure, (left, right)):
         plots.draw_rows(left, grid, [a, "there", "and back", b, "there", "and back"])
-        right.set_axis_off()
+        right.set(ylim=(0, 1.05), xlabel="σ of noise on the image between")
+        right.set_title("kept, there and back")
         for what, kept in curves.items():
-            right.set_axis_on()
             right.plot([f"{sigma:g}" for sigma in NOISE], kept, "o-", ms=3, label=what)
-            right.set(ylim=(0, 1.05), xlabel="σ of noise on the image between")
-            right.set_title("kept, there and back")
             right.legend(loc="lower left")
+        right.set_visible(bool(curves))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""One-sided mapping: what to send where, with no pairs and no way back (Benaim and Wolf 2017).
+"""One-sided mapping: what to send where, no pairs and no way back (Benaim and Wolf 2017).
 
 That G's images look like those of the other set leaves open which becomes which. A cycle asks for a
 mapping that can be undone, and so can many a twisted one. DistanceGAN asks for what is near to stay
@@ -16,6 +16,7 @@ It writes one_sided.png.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,7 +29,10 @@ from minigan.models import dcgan_discriminator, mlp, waist_generator
 from minigan.training import Record, Session, in_chunks, options, run
 
 WAYS = ("nothing", "cycle", "distances")
-COUNTED, KNOWN = 1000, 900  # points that are counted; samples whose distances are standardised by
+COUNTED, KNOWN = (
+    1000,
+    200,
+)  # places that are counted; samples by whose distances others are standardised
 
 
 def parse(argv=None):
@@ -84,10 +88,9 @@ def train(pair: Pair, way: str, args, backend, session) -> Found:
     G, back = (pair.generator(weights) for _ in range(2))
     D_b, D_a = (pair.discriminator(weights) for _ in range(2))
     cycle = way == "cycle"
-    G_set, D_set = (
-        [*one.parameters(), *(other.parameters() if cycle else [])]
-        for one, other in ((G, back), (D_b, D_a))
-    )
+    G_set, D_set = G.parameters(), D_b.parameters()
+    if cycle:
+        G_set, D_set = G_set + back.parameters(), D_set + D_a.parameters()
     rate, betas = optim.linear_decay(args.lr, args.steps), (0.5, 0.999)
     G_optimizer, D_optimizer = (optim.Adam(some, rate, betas=betas) for some in (G_set, D_set))
     average, average_back = optim.EMA(G, 0.99), optim.EMA(back, 0.99)
@@ -143,37 +146,32 @@ def main(argv=None):
     chosen = PAIRS if args.pair == "both" else [args.pair]
     if args.self and "square" in chosen:
         raise options.OptionError("--self: a point has no halves: want --pair images")
-    found = {}
-    with Session(args, total=len(chosen) * len(WAYS) * args.steps) as session:
-        for name in chosen:
-            found[name] = {way: train(PAIRS[name], way, args, backend, session) for way in WAYS}
+    runs = list(itertools.product(chosen, WAYS))
+    with Session(args, total=len(runs) * args.steps) as session:
+        found = {(name, way): train(PAIRS[name], way, args, backend, session) for name, way in runs}
     if session.status:
         return session.status
-    if not np.isfinite([each.off for ways in found.values() for each in ways.values()]).all():
+    if not np.isfinite([each.off for each in found.values()]).all():
         print("NaN or infinity: the weights are lost. Try a lower --lr.")
         return 1
     file = plots.save_figure(picture(found, backend), args.out / "one_sided.png")
-    for name, ways in found.items():
-        for way, each in ways.items():
-            back = "" if each.returned is None else f"; there and back {each.returned:.3f}"
-            print(f"{name}, {way}: {each.off:.3f} of a side from faithful{back}")
+    for (name, way), each in found.items():
+        back = "" if each.returned is None else f"; there and back {each.returned:.3f}"
+        print(f"{name}, {way}: {each.off:.3f} of a side from faithful{back}")
     print(f"{session.seconds:.1f} s; picture: {file}")
     return 0
 
 
-# --- The picture ---------------------------------------------------------------------------------
-
-
 def picture(found, backend):
     """A row for each pair; of images another, with what becomes of sixteen."""
-    rows = [(name, False) for name in found] + [(name, True) for name in found if name == "images"]
+    rows = [(name, draw_net) for name in PAIRS if (name, WAYS[0]) in found]
+    rows += [(name, draw_images) for name, _ in rows if name == "images"]
     with plots.panels(len(rows), 4, size=(11, 2.9 * len(rows)), squeeze=False) as (figure, panels):
-        for line, (name, as_images) in zip(panels, rows, strict=True):
-            pair, draw = PAIRS[name], draw_images if as_images else draw_net
+        for line, (name, draw) in zip(panels, rows, strict=True):
             for panel, way in zip(line, (None, *WAYS), strict=True):
-                each = found[name].get(way)
-                draw(panel, pair, each and each.G, backend)
-                panel.set_title(f"{way}: {each.off:.2f}" if each else pair.sets[0].name, loc="left")
+                each = found.get((name, way))
+                draw(panel, PAIRS[name], each and each.G, backend)
+                panel.set_title(f"{way}: {each.off:.2f}" if each else PAIRS[name].sets[0].name)
     return figure
 
 
@@ -195,8 +193,7 @@ def draw_net(panel, pair, G, backend):
 
 def draw_images(panel, pair, G, backend):
     """The same of sixteen images, at the places of their lights."""
-    side = np.linspace(0.05, 0.95, 4)
-    uv = np.array([(u, v) for v in side[::-1] for u in side])
+    uv = np.array([(u, v) for v in np.linspace(0, 1, 4) for u in np.linspace(0, 1, 4)])
     panel.imshow(plots.sample_grid(made(pair, G, uv, backend), 4))
     panel.set_axis_off()
 

@@ -29,12 +29,14 @@ class Domains:
     """A pair of sets.
 
     names     of the two
+    shapes    of an image of each, (h, w, c)
     drawers   a function for each set, from a generator and n to floats (n, h, w, c) from 0 to 1
     read      for each, what can be read off its images: {name: a function from uint8 (n, h, w, c)
               to int64 (n, k)}. What has one name in both sets means the same in both
     """
 
     names: tuple[str, str]
+    shapes: tuple[tuple[int, int, int], tuple[int, int, int]]
     drawers: tuple[Callable, Callable]
     read: tuple[dict[str, Callable], dict[str, Callable]]
 
@@ -46,11 +48,27 @@ class Domains:
             raise ValueError(f"{' and '.join(self.names)}: got n = {n}, wanted at least 1")
         streams = cpu.generator(seed).spawn(2)
         drawn = []
-        for name, draw, rng in zip(self.names, self.drawers, streams, strict=True):
-            parts = [draw(rng, min(CHUNK, n - start)) for start in range(0, n, CHUNK)]
-            images = np.rint(np.concatenate(parts) * 255).astype(np.uint8)
+        for name, side, draw, rng in zip(
+            self.names, self.shapes, self.drawers, streams, strict=True
+        ):
+            images = np.empty((n, *side), np.uint8)
+            for start in range(0, n, CHUNK):
+                some = images[start : start + CHUNK]
+                some[...] = np.rint(draw(rng, len(some)) * 255)
             drawn.append(Dataset(name, images, recipe=f"{name}({n}, {seed})"))
         return drawn[0], drawn[1]
+
+    def same(self, images, others, sides: tuple[int, int]) -> dict[str, float]:
+        """How many images have all that can be read off them in common with others, in turn.
+
+        {name: a share in [0, 1]}, of what can be read off both sides, 0 or 1, that they are of.
+        """
+        of_images, of_others = (self.read[side] for side in sides)
+        return {
+            what: float((read(images) == of_others[what](others)).all(1).mean())
+            for what, read in of_images.items()
+            if what in of_others
+        }
 
 
 def _grid(size) -> np.ndarray:
@@ -257,10 +275,14 @@ def _walls(images):
 
 DOMAINS = {
     "hue": Domains(
-        ("discs", "bars"), (_discs, _bars), ({"hue": _hue}, {"orientation": _orientation})
+        ("discs", "bars"),
+        ((SMALL, SMALL, 3), (SMALL, SMALL, 1)),
+        (_discs, _bars),
+        ({"hue": _hue}, {"orientation": _orientation}),
     ),
     "day": Domains(
         ("by day", "by night"),
+        ((LARGE, LARGE, 3), (LARGE, LARGE, 3)),
         (_streets(DAY), _streets(NIGHT)),
         (
             {"what is there": _read_street(DAY), "colours of walls": _walls},

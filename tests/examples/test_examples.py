@@ -406,7 +406,8 @@ def test_an_option_does_what_it_says(example, option, row, observe, usual, paths
     paths["USUAL"] = before.folder
     found = [before]
     for value in row.values.split() or [""]:
-        given = [*row.on.split(), *[option] * option.startswith("--"), *[value] * bool(value)]
+        values = value.split("+") if value else []
+        given = [*row.on.split(), *[option] * option.startswith("--"), *values]
         if option == "--out":
             given = ["--out", str(before.folder / "new" / value)]
         seen = observe(example, *given)
