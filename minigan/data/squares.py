@@ -43,15 +43,15 @@ def _sides(uv):
 
 def _lights(uv):
     """A light fades with the distance, so that far away ones differ more than near ones do."""
-    across, down = (_sides(uv) - (0.2 + 0.6 * x[:, None]) for x in uv.T)
+    across, down = (_sides(uv) - (0.2 + 0.6 * x) for x in (uv[:, :1], uv[:, 1:]))
     distance = (across[:, None, :] ** 2 + down[:, :, None] ** 2) ** 0.5
     return 1 - 2 * (distance / 0.7).clip(0, 1)[..., None]
 
 
 def _bars(uv):
     left, right = (
-        ((0.1 + 0.8 * x[:, None] - _sides(uv)) * PIXELS + 0.5).clip(0, 1)[:, ::-1, None]
-        for x in uv.T
+        ((0.1 + 0.8 * x - _sides(uv)) * PIXELS + 0.5).clip(0, 1)[:, ::-1, None]
+        for x in (uv[:, :1], uv[:, 1:])
     )
     first, second = (abs(_sides(uv) - middle) < 0.15 for middle in (0.28, 0.72))
     return 2 * (left * first + right * second)[..., None] - 1

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from minigan import Tensor
 from minigan.data import SQUARES, apart, unfaithful
 
 
@@ -18,6 +19,14 @@ def test_what_is_read_is_what_was_drawn(name, uv):
     drawn = SQUARES[name].draw(uv)
     assert drawn.dtype == np.float32 and drawn.min() >= -1 and drawn.max() <= 1
     assert np.abs(SQUARES[name].read(drawn) - uv).max() < 0.02
+
+
+@pytest.mark.parametrize("name", SQUARES)
+def test_it_is_drawn_in_captured_steps(name, uv, cuda):
+    places = cuda.asarray(uv[:20])
+    captured = cuda.capture(lambda: Tensor(SQUARES[name].draw(places)))
+    for _ in range(3):
+        np.testing.assert_allclose(captured().numpy(), SQUARES[name].draw(uv[:20]), atol=1e-6)
 
 
 def test_a_light_is_where_it_says_and_bars_are_as_high(uv):
