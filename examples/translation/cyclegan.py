@@ -28,8 +28,8 @@ from minigan.training import Record, Session, Watch, apply_to_folder, in_chunks,
 
 COUNTED, SHOWN = 1000, 10  # new images of each set that are counted, and those in a picture
 NOISE = (0.0, 0.01, 0.03, 0.1, 0.3)  # σ on the image in the middle, of pixels from −1 to 1
-WHOLE = {"generator": "waist", "batch": 32, "width": 24}  # for images that change as a whole
-PARTS = {"generator": "unet", "batch": 8, "width": 12}  # for those whose parts keep their places
+WHOLE = {"generator": "waist", "batch": 32, "width": 24, "lr_d": 5e-4}  # as a whole
+PARTS = {"generator": "unet", "batch": 4, "width": 16, "lr_d": 1e-3}  # part by part
 
 
 def parse(argv=None):
@@ -40,7 +40,7 @@ def parse(argv=None):
         resumable=True,
         quick={"steps": lambda n: max(1, n // 8), "every": 100},
     )
-    options.translation(p, batch=None, width=None, lr_g=1e-3, lr_d=5e-4, every=250)
+    options.translation(p, batch=None, width=None, lr_g=1e-3, lr_d=None, every=250)
     add = p.add_argument
     add("--pair", choices=data.DOMAINS, default="hue", help="of drawn sets, without --data")
     add("--images", type=options.whole(1), default=4000, help="that are drawn, of each set")
@@ -143,7 +143,7 @@ def main(argv=None):
 
 
 def networks(args, size, channels, rng):
-    """G_AB, G_BA, D_A and D_B."""
+    """G_AB, G_BA, D_A and D_B. A deeper U-Net than this would let things change their places."""
     ways, shape = (channels, channels[::-1]), {"rng": rng, "width": args.width}
     if args.generator == "waist":
         shape |= {"size": size}
@@ -151,9 +151,10 @@ def networks(args, size, channels, rng):
         return *G, *(models.dcgan_discriminator(channels=c, hidden=128, **shape) for c in channels)
     shape["norm"] = nn.InstanceNorm  # what becomes of an image depends on no other
     if args.generator == "unet":
-        G = [models.UNet(dropout=rng, noisy=0, size=size, **shape) for _ in ways]
+        G = [models.UNet(dropout=rng, noisy=0, size=8, **shape) for _ in ways]
     else:
         G = [models.residual_generator(**shape) for _ in ways]
+    shape |= {"width": 2 * args.width, "stages": 3}
     return *G, *(models.PatchDiscriminator(**shape) for _ in channels)
 
 
@@ -187,8 +188,7 @@ def picture(sets, grid, curves):
     a, b = (part.name for part in sets)
     with plots.panels(1, 2, size=(11, 3.6), width_ratios=[1.9, 1]) as (figure, (left, right)):
         plots.draw_rows(left, grid, [a, "there", "and back", b, "there", "and back"])
-        right.set(ylim=(0, 1.05), xlabel="σ of noise on the image between")
-        right.set_title("kept, there and back")
+        right.set(ylim=(0, 1.05), xlabel="σ of noise on the image between", title="what comes back")
         for what, kept in curves.items():
             right.plot([f"{sigma:g}" for sigma in NOISE], kept, "o-", ms=3, label=what)
             right.legend(loc="lower left")

@@ -136,7 +136,7 @@ PLACES = np.array([5.5, 16.0, 26.5])  # of what stands in a street, and of the s
 STANDING = ("nothing", "a house", "a tower", "a tree")
 JITTER = 1.2  # pixels
 
-WALLS = [(205, 70, 60), (230, 205, 95), (95, 115, 205)]
+WALLS = [(205, 70, 60), (235, 205, 95), (220, 140, 180)]
 DAY = {
     "sky": ((120, 175, 235), (205, 228, 245)),
     "ground": (115, 170, 80),

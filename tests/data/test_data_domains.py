@@ -54,15 +54,13 @@ def test_a_street_in_a_mirror(side, drawn):
 
 
 def test_walls_have_colours_by_day_alone(drawn):
-    """Red and blue exchanged turn red walls blue, and blue walls red."""
     day, night = drawn["day"]
     walls = DAY.read[0]["colours of walls"]
     assert DAY.read[1].keys() == {"what is there"}
     colours, kinds = walls(day.images), read("day", 0, day.images)[:, 1:]
     assert ((colours >= 0) == ((kinds == 1) | (kinds == 2))).all()
-    red, yellow, blue = (day.images[(colours == k).any(1)].mean((0, 1, 2)) for k in range(3))
-    assert red[0] - blue[0] > 5 < blue[2] - red[2] and yellow[1] > red[1]
-    # By night the three would look alike: the darkest and the brightest image differ by the light.
+    red, yellow, pink = (day.images[(colours == k).any(1)].mean((0, 1, 2)) for k in range(3))
+    assert red[1:].max() < min(yellow[1], pink[1]) and pink[2] > yellow[2]
     assert night.images.mean() < 50 < 120 < day.images.mean()
 
 
