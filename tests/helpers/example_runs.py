@@ -456,19 +456,20 @@ RUNS = {
         not_then="cyclegan.png",
     ),
     "one_sided": Example(
-        small="--steps 2 --batch 4",
-        smaller={"COUNTED": 20, "KNOWN": 20},
+        small="--pair square --steps 2 --batch 4",
+        smaller={"COUNTED": 20, "KNOWN": 20, "data.squares.LEVELS": 9},
         writes="one_sided.png",
         options=TRAINING
         | {
             "--batch": Row("8 16"),
             "--lr": Row("1e-4 1e-2"),
-            "--pair": Row("square images"),
+            "--pair": Row("images both"),
             "--weight": Row("0 5"),
             "--cycle": Row("0 1"),
             "--self": Row(on="--pair images"),
             "--quick": Row(on="--steps 16"),
         },
+        ways={"images": "--pair images --self"},
         mistakes=(
             ("--self", "a point has no halves: want --pair images"),
             ("--pair circle", "invalid choice"),
