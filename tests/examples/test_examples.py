@@ -112,6 +112,7 @@ def lines(figure) -> int:
 
 
 def written(path, what):
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(what))
     return path
 
