@@ -132,8 +132,6 @@ def train(pair: Pair, way: str, args, backend, session) -> Found:
         pass
     uv = backend.generator([args.seed, 1]).uniform((COUNTED, 2))
     made = in_chunks(average.network, pair.sets[0].draw(uv))
-    if not np.isfinite(made).all():
-        return Found(average.network, np.nan, None)
     uv = backend.to_numpy(uv)
     again = in_chunks(average_back.network, backend.asarray(made)) if cycle else None
     returned = data.apart(uv, pair.sets[0].read(again)) if cycle else None
