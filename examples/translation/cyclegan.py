@@ -186,7 +186,7 @@ def marks(pair, sets, new, made, curves):
 def picture(sets, grid, curves):
     """Six rows of images and, if it is known what is in them, how much of it survives noise."""
     a, b = (part.name for part in sets)
-    with plots.panels(1, 2, size=(11, 3.6), width_ratios=[1.9, 1]) as (figure, (left, right)):
+    with plots.panels(1, 2, size=(11, 4), width_ratios=[1.7, 1]) as (figure, (left, right)):
         plots.draw_rows(left, grid, [a, "there", "and back", b, "there", "and back"])
         right.set(ylim=(0, 1.05), xlabel="σ of noise on the image between", title="what comes back")
         for what, kept in curves.items():

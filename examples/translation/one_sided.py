@@ -60,12 +60,12 @@ class Pair(NamedTuple):
 
 
 # Large weights: G begins as some folded map. From small ones it is nearly linear, and often lucky.
-FOLDED = nn.normal(0.5)
+FOLDED = nn.normal(0.7)
 PAIRS = {
     "square": Pair(
         (data.SQUARES["points"], data.SQUARES["points"]),
         lambda rng: mlp([2, 64, 64, 2], rng=rng, init=FOLDED),
-        lambda rng: mlp([2, 64, 64, 1], rng=rng),
+        lambda rng: mlp([2, 64, 64, 1], rng=rng, init=FOLDED),
     ),
     "images": Pair(
         (data.SQUARES["lights"], data.SQUARES["bars"]),
