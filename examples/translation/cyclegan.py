@@ -63,12 +63,13 @@ def main(argv=None):
     size, channels = sets[0].images.shape[1], [part.images.shape[-1] for part in sets]
     if args.identity and channels[0] != channels[1]:
         raise options.OptionError(f"--identity: one of {args.pair} is grey, the other is not")
+    if size % 4:
+        raise options.OptionError(f"--size {size}: expected a multiple of 4")
     if args.buffer < args.batch / 2:
         raise options.OptionError(f"--buffer {args.buffer}: want half of --batch {args.batch}")
     weights, *luck = backend.generator(args.seed).spawn(3)
     with options.building():
-        orders = enumerate(sets, args.seed)  # each set's own
-        batches = tuple(Batches(part, args.batch, order, backend) for order, part in orders)
+        batches = tuple(Batches(x, args.batch, k, backend) for k, x in enumerate(sets, args.seed))
         G_AB, G_BA, D_A, D_B = networks(args, size, channels, weights)
     grey = (Tensor(backend.xp.zeros((args.buffer, size, size, c), "float32")) for c in channels)
     past_A, past_B = (History(x, rng=rng) for x, rng in zip(grey, luck, strict=True))
@@ -82,12 +83,10 @@ def main(argv=None):
     def step():
         a, b = (Tensor(part.next()) for part in batches)
         fake_a, fake_b = G_BA(b), G_AB(a)
-
         # (1) Both D: tell real images from those that the G make, now and before
         d_a, _ = discriminator_loss(D_A, objective, a, past_A.mix(fake_a))
         d_b, _ = discriminator_loss(D_B, objective, b, past_B.mix(fake_b))
         D_optimizer.descend(d_a + d_b)
-
         # (2) Both G: make what the D that have just moved take for real, and what can be undone
         g_a, _ = generator_loss(D_A, objective, fake_a)
         g_b, _ = generator_loss(D_B, objective, fake_b)
@@ -144,18 +143,19 @@ def main(argv=None):
 
 def networks(args, size, channels, rng):
     """G_AB, G_BA, D_A and D_B. A deeper U-Net than this would let things change their places."""
-    ways, shape = (channels, channels[::-1]), {"rng": rng, "width": args.width}
+    shape = {"rng": rng, "width": args.width}
+    # An instance norm would take a disc's hue away; elsewhere, an image's own is what counts.
+    shape |= {"size": size} if args.generator == "waist" else {"norm": nn.InstanceNorm}
+    both = [{"inputs": a, "channels": b} | shape for a, b in (channels, channels[::-1])]
     if args.generator == "waist":
-        shape |= {"size": size}
-        G = [models.waist_generator(inputs=a, channels=b, **shape) for a, b in ways]
+        G = [models.waist_generator(**each) for each in both]
         return *G, *(models.dcgan_discriminator(channels=c, hidden=128, **shape) for c in channels)
-    shape["norm"] = nn.InstanceNorm  # what becomes of an image depends on no other
     if args.generator == "unet":
-        G = [models.UNet(dropout=rng, noisy=0, size=8, **shape) for _ in ways]
+        G = [models.UNet(dropout=rng, noisy=0, size=8, **each) for each in both]
     else:
-        G = [models.residual_generator(**shape) for _ in ways]
+        G = [models.residual_generator(**each) for each in both]
     shape |= {"width": 2 * args.width, "stages": 3}
-    return *G, *(models.PatchDiscriminator(**shape) for _ in channels)
+    return *G, *(models.PatchDiscriminator(channels=c, **shape) for c in channels)
 
 
 def round_trips(pair, new, made, seed) -> dict:

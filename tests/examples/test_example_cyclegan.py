@@ -78,7 +78,10 @@ def test_sets_that_are_swapped_do_not_go_on(tmp_path):
     out = ["--out", tmp_path / "run"]
     run("cyclegan", *SMALL, "--data", a, b, *out)
     _, err = run("cyclegan", "--resume", "--steps=5", "--data", b, a, *out, status=2)
-    assert "was trained on A, 8 images and B, 8 images; these are the same two the other way" in complaint(err)
+    assert (
+        "was trained on A, 8 images and B, 8 images; these are the same two the other way"
+        in complaint(err)
+    )
     run("cyclegan", "--resume", "--steps=5", "--data", a, b, *out)
 
 

@@ -444,7 +444,7 @@ RUNS = {
         },
         mistakes=(
             ("--data IMAGES no/such/folder", "no such folder of images"),
-            ("--data IMAGES OTHER --size 9", "image size 9: expected one that halves evenly"),
+            ("--data IMAGES OTHER --size 9", "--size 9: expected a multiple of 4"),
             ("--apply no/such/folder", "no such folder of images"),
             ("--pair night", "invalid choice"),
             ("--identity 5", "--identity: one of hue is grey, the other is not"),
