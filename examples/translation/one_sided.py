@@ -3,9 +3,8 @@
 That G's images look like those of the other set leaves open which becomes which. A cycle asks for a
 mapping that can be undone, and so can many a twisted one. DistanceGAN asks for what is near to stay
 near: E |d(xᵢ, xⱼ) − d(G(xᵢ), G(xⱼ))|, the distances of each set standardised. Here it is known what
-is right: a square is to become a square, turned or mirrored at most; and an image of a light at
-(u, v) two bars of the heights u and v. How far each mapping is from the nearest of the eight
-symmetries, as a root mean square in sides of the square, is printed.
+is right: a square is to become a square, turned or mirrored at most, and an image of beams that
+cross at (u, v) two bars of the heights u and v. What is printed is how far off each mapping is.
 
     python examples/translation/one_sided.py                      both, three ways: two minutes
     python examples/translation/one_sided.py --pair square        the square alone
@@ -55,6 +54,7 @@ class Pair(NamedTuple):
     """Two sets, and the networks that suit them."""
 
     sets: tuple[data.Square, data.Square]
+    channels: tuple[int, int]
     generator: Callable
     discriminator: Callable
 
@@ -64,13 +64,15 @@ FOLDED = nn.normal(0.7)
 PAIRS = {
     "square": Pair(
         (data.SQUARES["points"], data.SQUARES["points"]),
-        lambda rng: mlp([2, 64, 64, 2], rng=rng, init=FOLDED),
-        lambda rng: mlp([2, 64, 64, 1], rng=rng, init=FOLDED),
+        (2, 2),
+        lambda rng, *c: mlp([c[0], 64, 64, c[1]], rng=rng, init=FOLDED),
+        lambda rng, c: mlp([c, 64, 64, 1], rng=rng, init=FOLDED),
     ),
     "images": Pair(
         (data.SQUARES["lights"], data.SQUARES["bars"]),
-        lambda rng: waist_generator(rng=rng, inputs=1, channels=1, width=16, hidden=128),
-        lambda rng: dcgan_discriminator(rng=rng, size=16, width=16, hidden=64),
+        (3, 1),
+        lambda rng, *c: waist_generator(rng=rng, inputs=c[0], channels=c[1], width=16, hidden=128),
+        lambda rng, c: dcgan_discriminator(rng=rng, size=16, channels=c, width=16, hidden=64),
     ),
 }
 
@@ -85,8 +87,9 @@ class Found(NamedTuple):
 
 def train(pair: Pair, way: str, args, backend, session) -> Found:
     weights, noise = backend.generator(args.seed).spawn(2)
-    G, back = (pair.generator(weights) for _ in range(2))
-    D_b, D_a = (pair.discriminator(weights) for _ in range(2))
+    a, b = pair.channels
+    G, back = pair.generator(weights, a, b), pair.generator(weights, b, a)
+    D_b, D_a = pair.discriminator(weights, b), pair.discriminator(weights, a)
     cycle = way == "cycle"
     G_set, D_set = G.parameters(), D_b.parameters()
     if cycle:
@@ -110,16 +113,14 @@ def train(pair: Pair, way: str, args, backend, session) -> Found:
         if cycle:
             fake_a = back(b)
             games.append((D_a, a, fake_a))
-
         # (1) D, of both sets if there is a way back
         costs = [discriminator_loss(D, objective, x, y.detach())[0] for D, x, y in games]
         D_optimizer.descend(sum(costs[1:], costs[0]))
-
         # (2) G, with what is asked of it beside
         costs = [generator_loss(D, objective, y)[0] for D, _, y in games]
         if cycle:
-            there_and_back = F.abs(back(fake) - a).mean() + F.abs(G(fake_a) - b).mean()
-            costs.append(args.cycle * there_and_back)
+            again = F.abs(back(fake) - a).mean() + F.abs(G(fake_a) - b).mean()
+            costs.append(args.cycle * again)
         if keep:
             costs.append(args.weight * keep(a, fake))
         loss = sum(costs[1:], costs[0])
@@ -132,8 +133,7 @@ def train(pair: Pair, way: str, args, backend, session) -> Found:
         pass
     uv = backend.generator([args.seed, 1]).uniform((COUNTED, 2))
     made = in_chunks(average.network, pair.sets[0].draw(uv))
-    uv = backend.to_numpy(uv)
-    again = in_chunks(average_back.network, backend.asarray(made)) if cycle else None
+    uv, again = backend.to_numpy(uv), in_chunks(average_back.network, backend.asarray(made))
     returned = data.apart(uv, pair.sets[0].read(again)) if cycle else None
     return Found(average.network, data.unfaithful(uv, pair.sets[1].read(made)), returned)
 

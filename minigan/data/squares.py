@@ -1,7 +1,7 @@
 """Sets that are squares in disguise: whatever is in one has its place (u, v) in [0, 1]².
 
-    points, (2 u − 1, 2 v − 1), as a network sees a square
-    lights, images of a light at (u, v)
+    points  (2 u − 1, 2 v − 1), as a network sees a square
+    lights  images of two beams that cross at (u, v)
     bars    images of two bars of the heights u and v
 
 Each is uniform on the square, and near places look alike. So it is known which mappings from one to
@@ -42,10 +42,19 @@ def _sides(uv):
 
 
 def _lights(uv):
-    """A light fades with the distance, so that far away ones differ more than near ones do."""
-    across, down = (_sides(uv) - (0.2 + 0.6 * x) for x in (uv[:, :1], uv[:, 1:]))
-    distance = (across[:, None, :] ** 2 + down[:, :, None] ** 2) ** 0.5
-    return 1 - 2 * (distance / 0.7).clip(0, 1)[..., None]
+    """A red beam along x = u and a green one along y = v, each fading to its sides.
+
+    So images differ by about |u − u'| + |v − v'|, as bars do. One round light would not do: how far
+    apart two of them are is the same whichever way, and a square of them fits one of bars best when
+    it is turned by 45 degrees.
+    """
+    xp = backend_of(uv).xp
+    across, down = (
+        1 - 2 * (abs(_sides(uv) - (0.2 + 0.6 * x)) / 0.7).clip(0, 1) for x in (uv[:, :1], uv[:, 1:])
+    )
+    dark = xp.full((len(uv), PIXELS, PIXELS), -1.0, "float32")
+    red, green = dark * 0 + across[:, None, :], dark * 0 + down[:, :, None]
+    return xp.stack([red, green, dark], -1)
 
 
 def _bars(uv):
