@@ -6,9 +6,9 @@ from running import run
 
 
 def test_a_square_becomes_a_square_by_keeping_distances(tmp_path):
-    """In a fifth of the steps; the whole run's numbers are in examples/README.md."""
-    out, _ = run("one_sided", "--pair", "square", "--steps", "300", "--out", tmp_path)
+    """On its way there, in 600 steps; the whole run's numbers are in examples/README.md."""
+    out, _ = run("one_sided", "--pair", "square", "--steps", "600", "--out", tmp_path)
     off = dict(re.findall(r"square, (\w+): ([\d.]+)", out))
     nothing, cycle, distances = (float(off[way]) for way in ("nothing", "cycle", "distances"))
-    assert distances < 0.1 < 0.15 < min(nothing, cycle)
+    assert distances < 0.15 < 0.3 < min(nothing, cycle)
     assert (tmp_path / "one_sided.png").exists()
