@@ -2,8 +2,8 @@
 
 `choose` is what stands behind the option `--data` of the examples.
 
-In the order of reading: idx, dataset, augment, digits, faces, shapes, regions, folder, pairs,
-mnist, toy.
+In the order of reading: idx, dataset, augment, digits, faces, shapes, regions, domains,
+squares, folder, pairs, mnist, toy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from minigan.data.augment import mirrored, shifted
 from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
+from minigan.data.domains import DOMAINS, Domains
 from minigan.data.faces import ATTRIBUTES, HAS, drawn_faces, read_faces
 from minigan.data.folder import image_files, load_folder, load_image
 from minigan.data.idx import DataError, parse_idx, read_idx
@@ -20,6 +21,7 @@ from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.pairs import SIDES, load_pairs
 from minigan.data.regions import Marks, drawn_regions, read_regions
 from minigan.data.shapes import SCENES, Scenes, centroids, wander
+from minigan.data.squares import SQUARES, Square, apart, unfaithful
 from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
 
 NAMES = (*COLLECTIONS, "digits", "faces")  # what `--data` means without being a folder

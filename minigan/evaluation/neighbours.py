@@ -39,6 +39,17 @@ def nearest(queries, points, *, k=1) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
 
+def looks_real(samples, new, known, *, share=0.99) -> float:
+    """How many samples are as near to known images as a `share` of new real ones are: in [0, 1].
+
+    `share` is what real images get. Nearness is by pixels, so it judges images of few kinds that
+    hardly vary, and says nothing of how varied the samples are. Arrays (n, …), of one scale.
+    """
+    samples, new, known = (np.reshape(x, (len(x), -1)) for x in (samples, new, known))
+    limit = np.quantile(nearest(new, known)[0], share)
+    return float((nearest(samples, known)[0] <= limit).mean())
+
+
 def vote(queries, points, labels, *, k=5) -> np.ndarray:
     """The class of each query, int64 (n,): the one that most of its k nearest points have.
 

@@ -1,6 +1,7 @@
 """The game: what the two players minimise, how they move, and what is done when they fail.
 
-In the order of reading: losses, features, penalties, adversarial, remedies, unrolling, latent.
+In the order of reading: losses, features, distances, penalties, adversarial, remedies, unrolling,
+latent.
 """
 
 from minigan.gan.adversarial import (
@@ -12,6 +13,7 @@ from minigan.gan.adversarial import (
     generator_loss,
     generator_step,
 )
+from minigan.gan.distances import KeptDistances, pairwise_distances, self_distances
 from minigan.gan.features import AuxiliaryClassifier, WithFeatures
 from minigan.gan.latent import Inversion, invert, lerp, slerp
 from minigan.gan.losses import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.cluster.vq import kmeans2
 
-from minigan.evaluation import k_means, vote
+from minigan.evaluation import k_means, looks_real, vote
 
 
 def test_k_means_is_scipys():
@@ -33,3 +33,12 @@ def test_the_class_of_most_neighbours_wins(k, winners):
     labels = [0, 0, 0, 0, 2, 2, 2, 1, 1]
     found = vote([0.0, 10.0, 20.0], points, labels, k=k)
     assert found.tolist() == winners and found.dtype == np.int64
+
+
+def test_as_many_look_real_as_really_are():
+    random = np.random.default_rng(0)
+    known, new, fresh = (random.normal(size=(n, 2, 2)) for n in (2000, 1000, 1000))
+    assert looks_real(known[:50], new, known) == 1
+    assert looks_real(fresh, new, known) == pytest.approx(0.99, abs=0.01)
+    assert looks_real(fresh, new, known, share=0.5) == pytest.approx(0.5, abs=0.05)
+    assert looks_real(fresh + 9, new, known) == 0

@@ -431,6 +431,66 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
         not_then="pix2pix.png",
     ),
+    "cyclegan": Example(
+        small="--images 40 --steps 2 --width 4 --batch 4 --every 2",
+        smaller={"COUNTED": 20},
+        writes="checkpoint.safetensors cyclegan.png samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--width", "--lr-g", "--lr-d", "--every")}
+        | {
+            "--batch": Row("2 8"),
+            "--images": Row("30 50"),
+            "--pair": Row("day"),
+            "--data": Row("IMAGES,OTHER OTHER,IMAGES", on="--size 8"),
+            "--size": Row("16 24", on="--data IMAGES OTHER"),
+            "--apply": Row("IMAGES CLASSES", applied),
+            "--cycle": Row("0 1"),
+            "--identity": Row("1 5", on="--pair day"),
+            "--generator": Row("unet residual"),
+            "--buffer": Row("2 8", on="--steps 4"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={
+            "day": "--pair day --identity 1",
+            "two folders": "--data IMAGES OTHER --size 16 --generator residual --cycle 0",
+        },
+        mistakes=(
+            ("--data IMAGES no/such/folder", "no such folder of images"),
+            ("--data IMAGES OTHER --size 9", "--size 9: expected a multiple of 4"),
+            ("--apply no/such/folder", "no such folder of images"),
+            ("--pair night", "invalid choice"),
+            ("--identity 5", "--identity: one of hue is grey, the other is not"),
+            ("--buffer 1", "--buffer 1: want half of --batch 4"),
+            ("--cycle -1", "expected a number >= 0"),
+            ("--batch 41", "batch size 41"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="cyclegan.png",
+    ),
+    "one_sided": Example(
+        small="--pair square --steps 2 --batch 4",
+        smaller={"COUNTED": 20, "KNOWN": 20, "data.squares.LEVELS": 9},
+        writes="one_sided.png",
+        options=TRAINING
+        | {
+            "--batch": Row("8 16"),
+            "--lr": Row("1e-4 1e-2"),
+            "--pair": Row("images both"),
+            "--weight": Row("0 5"),
+            "--cycle": Row("0 1"),
+            "--self": Row(on="--pair images"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"images": "--pair images --self"},
+        mistakes=(
+            ("--self", "a point has no halves: want --pair images"),
+            ("--pair circle", "invalid choice"),
+            ("--batch 1", "expected an integer >= 2"),
+        ),
+        loses="--lr 1e30 --steps 100",
+        not_then="one_sided.png",
+    ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
         smaller={"COUNTED": 40},
@@ -578,7 +638,7 @@ RUNS = {
 
 # An option that an example may have, a mistake with it, and what the one line says: one of these.
 MISTAKES = {
-    "--data": ("no/such/folder", "no such folder|invalid choice: 'no/such/folder'"),
+    "--data": ("no/such/folder", "no such folder|invalid choice: 'no/such/folder'|expected 2"),
     "--pairs": ("no/such/folder", "no such folder"),
     "--device": ("tpu", "unknown device 'tpu'"),
     "--precision": ("tf32", "only --device cuda"),

@@ -126,4 +126,6 @@ LOSSES |= {
     "softmax_cross_entropy": (lambda x: gan.softmax_cross_entropy(x, _CLASSES), (fill((4, 3)),)),
     "feature_matching": (gan.feature_matching, (fill((5, 3)), fill((4, 3), seed=1))),
     "pulling_away": (gan.pulling_away, (fill((5, 3)),)),
+    "pairwise_distances": (gan.pairwise_distances, (fill((4, 3)),)),
+    "self_distances": (gan.self_distances, (fill((3, 2, 5, 1)),)),
 }

@@ -37,6 +37,7 @@ from minigan.models import (
     image_classifier,
     mlp,
     residual_generator,
+    waist_generator,
 )
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
@@ -547,7 +548,8 @@ def test_networks_from_images_to_images_learn_everywhere(norm):
     x, y = values((6, 16, 16, 2)), values((6, 16, 16, 1), 1)
     D = PatchDiscriminator(rng=rng(), channels=3, width=3, norm=norm)
     shape = {"rng": rng(1), "inputs": 2, "channels": 1, "width": 3, "norm": norm}
-    generators = UNet(dropout=rng(2), size=16, **shape), residual_generator(blocks=1, **shape)
+    generators = [UNet(dropout=rng(2), size=16, **shape), residual_generator(blocks=1, **shape)]
+    generators += [waist_generator(rng=rng(1), inputs=2, channels=1, width=3, hidden=4)]
     for G in generators:
         fake, objective = G(x), NonSaturating()
         assert fake.shape == y.shape and abs(fake.numpy()).max() <= 1
@@ -560,12 +562,28 @@ def test_networks_from_images_to_images_learn_everywhere(norm):
         assert average.network(x).shape == y.shape
 
 
-@pytest.mark.parametrize("make", ["unet", "patch", "residual"])
+@pytest.mark.parametrize("make", ["unet", "patch", "residual", "waist"])
 def test_gradients_of_networks_from_images_to_images(make):
     nets = {
         "unet": lambda: unet(),
         "patch": lambda: PatchDiscriminator(rng=rng(), channels=2, width=2),
         "residual": lambda: residual_generator(rng=rng(), inputs=2, width=1, blocks=1),
+        "waist": lambda: waist_generator(rng=rng(), inputs=2, size=8, width=1, hidden=3),
     }
     net = nets[make]().eval().astype(np.float64)
     check_gradients(net, fill((1, 8, 8, 2), seed=1), order=1, rtol=1e-4)
+
+
+def test_through_a_waist_everything_depends_on_everything():
+    """Where one pixel changes, all that comes out does; in a residual network what is near does."""
+    x = np.zeros((1, 64, 64, 1), np.float32)
+    other = x.copy()
+    other[0, 0, 0] = 1
+    changed = {}
+    for make in (waist_generator, residual_generator):
+        size = {"size": 64} if make is waist_generator else {"norm": nn.BatchNorm}
+        G = make(rng=rng(), inputs=1, channels=1, width=2, **size).eval()
+        changed[make] = (G(tensor(x)).numpy() != G(tensor(other)).numpy()).mean()
+    assert changed[waist_generator] > 0.9 and changed[residual_generator] < 0.6
+    with pytest.raises(ValueError, match="image size 9"):
+        waist_generator(rng=rng(), size=9)

@@ -1,0 +1,95 @@
+"""cyclegan.py: what its numbers notice, and what is asked of two sets of unequal length."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from running import arrays, complaint, module, run
+
+from minigan import data
+
+SMALL = ["--steps=3", "--width=4", "--batch=4", "--size=8"]
+
+
+@pytest.fixture(scope="module")
+def example():
+    return module("cyclegan")
+
+
+@pytest.fixture(scope="module")
+def days():
+    pair = data.DOMAINS["day"]
+    return pair, pair.draw(600, 0), pair.draw(150, 1)
+
+
+def lines(example, days, made):
+    pair, sets, new = days
+    curves = example.round_trips(pair, new, made, 0)
+    return curves, "\n".join(example.marks(pair, sets, new, made, curves))
+
+
+def test_the_round_trip_alone_is_no_success(example, days):
+    """Colours turned round, and back again: all comes back, and nothing agrees or looks real."""
+    curves, said = lines(example, days, lambda which, images: -np.asarray(images))
+    assert all(kept[0] == 1 for kept in curves.values())
+    assert said.count(": 0.0% look real") == 2
+    agree = [line for line in said.splitlines() if line.endswith("agree")]
+    assert len(agree) == 2 and all(float(line.split()[-2][:-1]) < 15 for line in agree)
+
+
+def test_what_is_hidden_in_the_image_between_is_lost_by_noise(example, days):
+    """G_AB gives images by night, and hides the day's in the last digits of their pixels."""
+    *_, new = days
+    night = data.to_unit(new[1].images[:1])
+
+    def made(which, images):
+        images = np.asarray(images)
+        return night + 1e-3 * images if which == 0 else (images - night) * 1e3
+
+    curves, _ = lines(example, days, made)
+    walls = curves["colours of walls, by day"]
+    assert walls[0] > 0.95 and max(walls[1:]) < 0.5
+
+
+def folders(path, *counts):
+    random = np.random.default_rng(0)
+    for name, count in zip("AB", counts, strict=True):
+        (path / name).mkdir()
+        for i in range(count):
+            pixels = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path / name / f"{i}.png")
+    return path / "A", path / "B"
+
+
+def test_a_set_with_fewer_images_than_the_other(tmp_path):
+    given = ["--data", *folders(tmp_path, 20, 5), "--out", tmp_path / "run"]
+    run("cyclegan", *SMALL, "--steps=9", *given)
+    kept = arrays(tmp_path / "run")
+    for name in ("AB", "BA"):  # both have an average of their own, which lags behind
+        weights = {key: x for key, x in kept.items() if key.startswith(f"G_{name}/")}
+        average = {key: key.replace(f"G_{name}", f"average_{name[0]}") for key in weights}
+        same = [(kept[average[key]] == x).all() for key, x in weights.items()]
+        assert len(same) > 8 and not any(same)
+    _, err = run("cyclegan", *SMALL, "--batch=6", *given, status=2)
+    assert "batch size 6: wanted 1 to 5" in complaint(err)
+
+
+def test_sets_that_are_swapped_do_not_go_on(tmp_path):
+    a, b = folders(tmp_path, 8, 8)
+    out = ["--out", tmp_path / "run"]
+    run("cyclegan", *SMALL, "--data", a, b, *out)
+    _, err = run("cyclegan", "--resume", "--steps=5", "--data", b, a, *out, status=2)
+    assert (
+        "was trained on A, 8 images and B, 8 images; these are the same two the other way"
+        in complaint(err)
+    )
+    run("cyclegan", "--resume", "--steps=5", "--data", a, b, *out)
+
+
+def test_images_are_mapped_as_by_the_average_from_a_to_b(tmp_path):
+    a, b = folders(tmp_path, 8, 8)
+    out = ["--out", tmp_path / "run"]
+    run("cyclegan", *SMALL, "--data", a, b, *out)
+    said, _ = run("cyclegan", "--resume", "--apply", b, *out)
+    assert "8 images mapped" in said
+    made = {path.name for path in (tmp_path / "run" / "applied").iterdir()}
+    assert made == {f"{i}.png" for i in range(8)}
