@@ -28,10 +28,8 @@ from minigan.models import dcgan_discriminator, mlp, waist_generator
 from minigan.training import Record, Session, in_chunks, options, run
 
 WAYS = ("nothing", "cycle", "distances")
-COUNTED, KNOWN = (
-    1000,
-    200,
-)  # places that are counted; samples by whose distances others are standardised
+COUNTED = 1000  # places
+KNOWN = 200  # samples by whose distances others are standardised
 
 
 def parse(argv=None):
