@@ -2,7 +2,7 @@
 
 `choose` is what stands behind the option `--data` of the examples.
 
-In the order of reading: idx, dataset, digits, shapes, regions, folder, pairs,
+In the order of reading: idx, dataset, digits, clutter, shapes, regions, folder, pairs,
 mnist, toy.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minigan.data.clutter import cluttered_digits
 from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
 from minigan.data.folder import image_files, load_folder, read_image

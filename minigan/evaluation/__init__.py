@@ -44,7 +44,7 @@ from minigan.evaluation.metrics import (
     standard_error,
 )
 from minigan.evaluation.neighbours import k_means, nearest, vote
-from minigan.evaluation.ruler import Seen, look, shifted, train_classifier
+from minigan.evaluation.ruler import Seen, look, shifted, train_classifier, warped
 from minigan.evaluation.windows import (
     SIGMAS,
     ParzenScore,

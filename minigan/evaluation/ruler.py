@@ -49,27 +49,31 @@ def train_classifier(
     steps: int,
     batch=128,
     rate=5e-3,
+    augment=None,
     progress=True,
 ) -> Module:
-    """Cross-entropy on images that are moved a little; returns the average of recent weights.
+    """Cross-entropy on images that are moved a little; returns the average of recent weights, in
+    evaluation mode.
 
     C         from images to logits; on the device of `shifts`, which draws how images are moved
     seed      of the order of the images; see `Batches`
     rate      falls to 0 along a cosine
+    augment   how images are changed before C sees them, a function (images, shifts) -> images;
+              by default `shifted`. `warped` teaches C what to expect of images from elsewhere
     progress  whether to show a bar
 
     DataError for images without labels.
     """
     if dataset.labels is None:
         raise DataError(f"{dataset.name}: these images have no labels for a classifier to learn")
-    backend = shifts.backend
+    backend, changed = shifts.backend, augment or shifted
     batches = Batches((dataset, dataset.labels), batch, seed, backend)
     optimizer = Adam(C, cosine(rate, steps))
     average, log = EMA(C, 0.995), backend.log(1)
 
     def step():
         images, labels = batches.next()
-        loss = losses.softmax_cross_entropy(C(shifted(Tensor(images), shifts)), labels)
+        loss = losses.softmax_cross_entropy(C(changed(Tensor(images), shifts)), labels)
         optimizer.descend(loss)
         average.update()
         log.append([loss.data])
@@ -93,6 +97,35 @@ def shifted(images: Tensor, rng: Generator, most=1) -> Tensor:
     padded = F.pad(images, ((0, 0), margin, margin, (0, 0)), -1.0)
     rows, columns = (arange(size) + rng.integers(0, 2 * most + 1, (n, 1)) for size in (h, w))
     return padded[arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def warped(
+    images: Tensor, rng: Generator, *, turn=0.25, zoom=0.2, shear=0.3, shift=2.0, noise=0.3
+) -> Tensor:
+    """Each image turned by up to `turn` radians, scaled by e^±zoom, sheared and moved by up to
+    `shift` pixels, with noise of up to σ = `noise` on it: a constant, not differentiated.
+
+    Between pixels it is bilinear, and beyond the edge an image goes on as its edge.
+    """
+    n, h, w, c = images.shape
+    xp = rng.backend.xp
+    x, y = (xp.arange(size, dtype="float32") - (size - 1) / 2 for size in (w, h))
+    angle, scale, slant, right, down = (
+        rng.uniform((n, 1, 1), -most, most) for most in (turn, zoom, shear, shift, shift)
+    )
+    scale, cos, sin = xp.exp(scale), xp.cos(angle), xp.sin(angle)
+    slanted, y = x + slant * y[:, None], y[:, None]
+    # Where each pixel comes from: column u and row v, with a pixel to the right and one below.
+    u = (scale * (cos * slanted - sin * y) + right + (w - 1) / 2).clip(0, w - 1.001)
+    v = (scale * (sin * slanted + cos * y) + down + (h - 1) / 2).clip(0, h - 1.001)
+    j, i = xp.floor(u), xp.floor(v)
+    b, a = (u - j)[..., None], (v - i)[..., None]
+    first = (xp.arange(n)[:, None, None] * h + i.astype("int64")) * w + j.astype("int64")
+    rows = images.data.reshape(-1, c)
+    corners = [rows.take(first + step, axis=0) for step in (0, 1, w, w + 1)]
+    above, below = (corners[k] + b * (corners[k + 1] - corners[k]) for k in (0, 2))
+    sigma = rng.uniform((n, 1, 1, 1), 0, noise)
+    return Tensor(above + a * (below - above) + sigma * rng.normal(images.shape))
 
 
 # --- What it sees --------------------------------------------------------------------------------
