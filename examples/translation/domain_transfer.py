@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import Tensor, data, discriminator_step, gan, no_grad, optim, plots
+from minigan import Tensor, data, discriminator_step, frozen, gan, no_grad, optim, plots
 from minigan import functional as F
 from minigan.data import Batches
-from minigan.engine import frozen
 from minigan.evaluation import look, warped
 from minigan.models import dcgan_discriminator, dcgan_generator
 from minigan.nn import Module
@@ -40,9 +39,9 @@ from minigan.training import (
     run,
 )
 
-FEATURES, WIDTH = 128, 24  # those of f, and the channels of f, g and D next to the image
+FEATURES = 128  # that f sees
 SPECKLE = 0.3  # noise on G(s) before f sees it: else G learns a speckle that deceives f
-KNOWN, COUNTED, SHOWN = 10_000, 5000, 3  # targets, new sources that are counted, a class's shown
+KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted, a class's shown
 
 
 def parse(argv=None):
@@ -53,7 +52,7 @@ def parse(argv=None):
         resumable=True,
         quick={"steps": 60, "images": 4000, "classifier_steps": 150, "every": 20},
     )
-    options.images(p, split=True, batch=32, lr_g=1e-3, lr_d=5e-4, every=50)
+    options.images(p, split=True, batch=32, width=24, lr_g=1e-3, lr_d=5e-4, every=50)
     add, weight = p.add_argument, {"type": options.at_least(0)}
     add("--images", type=options.whole(10), default=20_000, help="sources that are drawn")
     add("--classifier-steps", type=options.whole(1), default=1300, help="of f and of the ruler")
@@ -91,17 +90,19 @@ def main(argv=None):
     new = data.cluttered_digits(COUNTED, [args.seed, 1])
     if train.classes != sources.classes:
         raise OptionError(f"--data {args.data}: {train.name} has no digits, as the sources have")
+    if not any((args.gan, args.alpha, args.beta, args.gamma)):
+        raise OptionError("--gan 0 --alpha 0 --beta 0: nothing is left to learn from")
     weights, noise = backend.generator(args.seed).spawn(2)
     with options.building():
         sets = (sources, args.seed), (train, args.seed + 1)
         batches = tuple(Batches(part, args.batch, seed, backend) for part, seed in sets)
-    shape = {"rng": weights, "width": WIDTH, "hidden": 256}
+    shape = {"rng": weights, "width": args.width, "hidden": 256}
     g, D = dcgan_generator(latent=FEATURES, **shape), dcgan_discriminator(logits=3, **shape)
 
     make_folder(args.out)
     how = {"steps": args.classifier_steps, "batch": 128, "rate": 5e-3}
     ruler = kept_classifier(kept / "ruler.safetensors", train, backend, seed=0, **how)
-    how |= {"seed": args.seed, "width": WIDTH, "augment": warped}
+    how |= {"seed": args.seed, "width": args.width, "augment": warped}
     C = kept_classifier(kept / "f.safetensors", sources, backend, **how)
 
     rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
@@ -135,7 +136,7 @@ def main(argv=None):
 
     def made(images):
         """What the averaged G makes of bytes: floats (n, 28, 28, 1)."""
-        return in_chunks(averaged, backend.asarray(data.to_unit(images)))
+        return in_chunks(averaged, data.to_unit(backend.asarray(images)))
 
     def read(some, images=None):
         """What the ruler sees in images of a set, by default in G's of the set's first."""
@@ -179,8 +180,8 @@ def main(argv=None):
 
 
 def in_words(seen, known) -> str:
-    worst, each = np.nanargmin(seen.accuracies()), np.nanmin(seen.accuracies())
-    right = f"{seen.accuracy():.1%} right, of the digit {worst} {each:.0%}"
+    each = seen.accuracies()
+    right = f"{seen.accuracy():.1%} right, of the digit {each.argmin()} {each.min():.0%}"
     return f"{right}; Fréchet distance {seen.frechet(known):.1f}"
 
 
@@ -189,8 +190,7 @@ def picture(rows, found, by_f):
     with plots.panels(1, 2, size=(11, 4), width_ratios=[5, 4]) as (figure, (left, right)):
         plots.draw_pairs(left, *rows, labels=["s", "G(s)"])
         right.bar(range(10), found.accuracies(), color=plots.P_G, alpha=0.6, label="G(s)")
-        marks = {"color": plots.P_DATA, "ms": 18, "mew": 2}
-        right.plot(range(10), by_f.accuracies(), "_", label="targets, read by f", **marks)
+        right.plot(by_f.accuracies(), "_", color=plots.P_DATA, ms=18, mew=2, label="targets, by f")
         right.set(xlabel="digit", ylabel="share read as it", ylim=(0, 1.2), xticks=range(10))
         right.legend(loc="upper left", ncols=2)
     return figure
