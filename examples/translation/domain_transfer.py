@@ -40,6 +40,7 @@ from minigan.training import (
 )
 
 FEATURES = 128  # that f sees
+HOW = {"batch": 128, "rate": 5e-3}  # f and the ruler learn
 SPECKLE = 0.3  # noise on G(s) before f sees it: else G learns a speckle that deceives f
 KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted, a class's shown
 
@@ -100,7 +101,7 @@ def main(argv=None):
     g, D = dcgan_generator(latent=FEATURES, **shape), dcgan_discriminator(logits=3, **shape)
 
     make_folder(args.out)
-    how = {"steps": args.classifier_steps, "batch": 128, "rate": 5e-3}
+    how = HOW | {"steps": args.classifier_steps}
     ruler = kept_classifier(kept / "ruler.safetensors", train, backend, seed=0, **how)
     how |= {"seed": args.seed, "width": args.width, "augment": warped}
     C = kept_classifier(kept / "f.safetensors", sources, backend, **how)
@@ -143,11 +144,10 @@ def main(argv=None):
         images = data.to_bytes(made(some.images[:COUNTED])) if images is None else images
         return look(ruler, images, some.labels[: len(images)])
 
-    columns = [np.flatnonzero(new.labels == digit)[:SHOWN] for digit in range(10)]
-    shown = new.images[np.transpose(columns).ravel()]
+    shown = new.images[np.argsort(new.labels, kind="stable").reshape(10, -1)[:, :SHOWN].T.ravel()]
 
     def rows():
-        """Sources and what G makes of them: floats in three channels."""
+        """Sources, a column of each class, and what G makes of them: floats in three channels."""
         return data.to_unit(shown), np.repeat(made(shown), 3, -1)
 
     film = plots.Film(plots.sample_grid(np.concatenate(rows()), 10))
