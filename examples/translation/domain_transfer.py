@@ -86,13 +86,13 @@ def main(argv=None):
     args = parse(argv)
     backend, folder = options.device(args), options.to_apply(args)
     kept = vars(args).pop("classifiers") or args.out
-    train, test = options.train_and_test(args)
-    sources = data.cluttered_digits(args.images, args.seed)
-    new = data.cluttered_digits(COUNTED, [args.seed, 1])
-    if train.classes != sources.classes:
-        raise OptionError(f"--data {args.data}: {train.name} has no digits, as the sources have")
     if not any((args.gan, args.alpha, args.beta, args.gamma)):
         raise OptionError("--gan 0 --alpha 0 --beta 0: nothing is left to learn from")
+    train, test = options.train_and_test(args)
+    new = data.cluttered_digits(COUNTED, [args.seed, 1])
+    if train.classes != new.classes:
+        raise OptionError(f"--data {args.data}: {train.name} has no digits, as the sources have")
+    sources = data.cluttered_digits(args.images, args.seed)
     weights, noise = backend.generator(args.seed).spawn(2)
     with options.building():
         sets = (sources, args.seed), (train, args.seed + 1)
