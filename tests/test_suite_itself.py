@@ -251,7 +251,7 @@ def operations():
 
 def losses():
     classes = offered(gan, gan.Objective, besides=["Objective"])
-    return classes | offered(gan.losses, besides=["together"])
+    return classes | offered(gan.losses, besides=["together"]) | offered(gan.transfer)
 
 
 OFFERED = {
