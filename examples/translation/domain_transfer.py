@@ -24,7 +24,7 @@ from minigan import functional as F
 from minigan.data import Batches
 from minigan.evaluation import look, warped
 from minigan.models import dcgan_discriminator, dcgan_generator
-from minigan.nn import Module
+from minigan.nn import BatchNorm, Module
 from minigan.training import (
     GAME,
     OptionError,
@@ -39,7 +39,6 @@ from minigan.training import (
     run,
 )
 
-FEATURES = 128  # that f sees
 HOW = {"batch": 128, "rate": 5e-3}  # f and the ruler learn
 SPECKLE = 0.3  # noise on G(s) before f sees it: else G learns a speckle that deceives f
 KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted, a class's shown
@@ -76,7 +75,7 @@ class Transfer(Module):
         return self.g(self.features(images))
 
     def features(self, images):
-        """Those that f sees (n, FEATURES), in length √FEATURES; what is grey is shown in colour."""
+        """The 128 that f sees, (n, 128), in length √128; what is grey is shown in colour."""
         grey = images.shape[-1] == 1
         features = self.f(F.concatenate([images] * 3, -1) if grey else images)
         return features / F.sqrt((features * features).mean(1, keepdims=True) + 1e-6)
@@ -98,8 +97,10 @@ def main(argv=None):
         sets = (sources, args.seed), (train, args.seed + 1)
         batches = tuple(Batches(part, args.batch, seed, backend) for part, seed in sets)
     shape = {"rng": weights, "width": args.width, "hidden": 256}
-    g, D = dcgan_generator(latent=FEATURES, **shape), dcgan_discriminator(logits=3, **shape)
-
+    g, D = dcgan_generator(latent=128, **shape), dcgan_discriminator(logits=3, **shape)
+    for layer in g.children().values():
+        if isinstance(layer, BatchNorm):
+            layer.momentum = 1.0  # a batch of sources comes last; the average averages over these
     make_folder(args.out)
     how = HOW | {"steps": args.classifier_steps}
     ruler = kept_classifier(kept / "ruler.safetensors", train, backend, seed=0, **how)
@@ -116,9 +117,8 @@ def main(argv=None):
     def step():
         s, t = (Tensor(part.next()) for part in batches)
         with no_grad():
-            features = F.concatenate([G.features(s), G.features(t)])
-        both, n = G.g(features), args.batch
-        G_s, G_t = both[:n], both[n:]
+            f_s, f_t = G.features(s), G.features(t)
+        G_t, G_s = g(f_t), g(f_s)  # sources last: for these are the statistics of BatchNorm
 
         # (1) D: tell apart what G made of sources, what it made of targets, and targets
         d = discriminator_step(D, D_optimizer, objective, t, (G_s, G_t))
@@ -127,10 +127,10 @@ def main(argv=None):
         game, judged = gan.generator_loss(D, objective, (G_s, G_t))
         speckle = Tensor(SPECKLE * noise.normal(G_s.shape))
         with frozen(G.f):
-            change = G.features(G_s + speckle) - features[:n]
-        constancy, identity = (change**2).mean(), ((G_t - t) ** 2).mean()
+            constancy = ((G.features(G_s + speckle) - f_s) ** 2).mean()
+        identity = ((G_t - t) ** 2).mean()
         ties = args.alpha * constancy + args.beta * identity
-        G_optimizer.descend(args.gan * game + ties + args.gamma * gan.image_variation(both))
+        G_optimizer.descend(args.gan * game + ties + args.gamma * gan.image_variation(G_s))
         average.update()
         record.add(d.loss, judged.loss, d.real, d.fake, judged.fake, constancy, identity)
         return G_s.detach()
