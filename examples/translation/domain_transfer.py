@@ -47,7 +47,7 @@ KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted
 def parse(argv=None):
     p = options.parser(
         "Domain transfer: coloured digits on clutter to MNIST, by features that are given.",
-        steps=250,
+        steps=300,
         out="runs/domain_transfer",
         resumable=True,
         quick={"steps": 60, "images": 4000, "classifier_steps": 150, "every": 20},
@@ -57,7 +57,7 @@ def parse(argv=None):
     add("--images", type=options.whole(10), default=20_000, help="sources that are drawn")
     add("--classifier-steps", type=options.whole(1), default=1300, help="of f and of the ruler")
     add("--gan", **weight, default=1.0, help="the weight of the game")
-    add("--alpha", **weight, default=6.0, help="that of f(G(s)) = f(s)")
+    add("--alpha", **weight, default=12.0, help="that of f(G(s)) = f(s)")
     add("--beta", **weight, default=60.0, help="that of G(t) = t")
     add("--gamma", **weight, default=0.0, help="that of the total variation of G's images")
     add("--classifiers", type=Path, help="the folder that keeps f and the ruler; by default --out")
@@ -187,11 +187,11 @@ def in_words(seen, known) -> str:
 
 def picture(rows, found, by_f):
     """Sources with what G makes of them, and how often that is the digit."""
-    with plots.panels(1, 2, size=(11, 4), width_ratios=[5, 4]) as (figure, (left, right)):
+    with plots.panels(1, 2, size=(10.4, 3.6), width_ratios=[5, 3.4]) as (figure, (left, right)):
         plots.draw_pairs(left, *rows, labels=["s", "G(s)"])
         right.bar(range(10), found.accuracies(), color=plots.P_G, alpha=0.6, label="G(s)")
         right.plot(by_f.accuracies(), "_", color=plots.P_DATA, ms=18, mew=2, label="targets, by f")
-        right.set(xlabel="digit", ylabel="share read as it", ylim=(0, 1.2), xticks=range(10))
+        right.set(xlabel="digit", ylabel="share read as such", ylim=(0, 1.2), xticks=range(10))
         right.legend(loc="upper left", ncols=2)
     return figure
 
