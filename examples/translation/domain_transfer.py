@@ -4,7 +4,7 @@ G = g ∘ f. The features f are given and stay as they are: those of a classifie
 digits alone. D has three classes: G's images of sources s, G's images of targets t, and targets.
 Two terms tie G down: f sees in G(s) what it sees in s (α), and targets stay as they are (β).
 
-    python examples/translation/domain_transfer.py                       five minutes on one CPU core
+    python examples/translation/domain_transfer.py                       five minutes, one CPU core
     python examples/translation/domain_transfer.py --alpha 0 --beta 0    no longer the digit in s
     python examples/translation/domain_transfer.py --classifiers FOLDER  which has f and the ruler
     python examples/translation/domain_transfer.py --resume --apply FOLDER
