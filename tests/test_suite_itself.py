@@ -251,7 +251,8 @@ def operations():
 
 def losses():
     classes = offered(gan, gan.Objective, besides=["Objective"])
-    return classes | offered(gan.losses, besides=["together"]) | offered(gan.distances)
+    more = offered(gan.distances) | offered(gan.transfer)
+    return classes | offered(gan.losses, besides=["together"]) | more
 
 
 OFFERED = {

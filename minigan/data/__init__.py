@@ -2,15 +2,16 @@
 
 `choose` is what stands behind the option `--data` of the examples.
 
-In the order of reading: idx, dataset, augment, digits, faces, shapes, regions, domains,
-squares, folder, pairs, mnist, toy.
+In the order of reading: idx, dataset, augment, digits, clutter, faces, shapes, regions,
+domains, squares, folder, pairs, mnist, toy.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from minigan.data.augment import mirrored, shifted
+from minigan.data.augment import mirrored, shifted, warped
+from minigan.data.clutter import cluttered_digits
 from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
 from minigan.data.domains import DOMAINS, Domains

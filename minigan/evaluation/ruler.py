@@ -49,27 +49,31 @@ def train_classifier(
     steps: int,
     batch=128,
     rate=5e-3,
+    augment=None,
     progress=True,
 ) -> Module:
-    """Cross-entropy on images that are moved a little; returns the average of recent weights.
+    """Cross-entropy on images that are moved a little; returns the average of recent weights, in
+    evaluation mode.
 
     C         from images to logits; on the device of `shifts`, which draws how images are moved
     seed      of the order of the images; see `Batches`
     rate      falls to 0 along a cosine
+    augment   how images are changed before C sees them, a function (images, shifts) -> images;
+              by default `shifted`. `warped` teaches C what to expect of images from elsewhere
     progress  whether to show a bar
 
     DataError for images without labels.
     """
     if dataset.labels is None:
         raise DataError(f"{dataset.name}: these images have no labels for a classifier to learn")
-    backend = shifts.backend
+    backend, changed = shifts.backend, augment or shifted
     batches = Batches((dataset, dataset.labels), batch, seed, backend)
     optimizer = Adam(C, cosine(rate, steps))
     average, log = EMA(C, 0.995), backend.log(1)
 
     def step():
         images, labels = batches.next()
-        loss = losses.softmax_cross_entropy(C(shifted(Tensor(images), shifts)), labels)
+        loss = losses.softmax_cross_entropy(C(changed(Tensor(images), shifts)), labels)
         optimizer.descend(loss)
         average.update()
         log.append([loss.data])

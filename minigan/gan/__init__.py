@@ -1,7 +1,7 @@
 """The game: what the two players minimise, how they move, and what is done when they fail.
 
-In the order of reading: losses, features, distances, penalties, adversarial, remedies, unrolling,
-latent.
+In the order of reading: losses, features, distances, transfer, penalties, adversarial, remedies,
+unrolling, latent.
 """
 
 from minigan.gan.adversarial import (
@@ -36,4 +36,5 @@ from minigan.gan.losses import (
 )
 from minigan.gan.penalties import dragan_penalty, gradient_penalty, r1_penalty, r2_penalty
 from minigan.gan.remedies import History, InstanceNoise
+from minigan.gan.transfer import DomainTransfer, image_variation
 from minigan.gan.unrolling import Unrolling

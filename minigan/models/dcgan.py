@@ -64,9 +64,17 @@ def dcgan_generator(
 
 
 def dcgan_discriminator(
-    *, rng: Generator, size=28, channels=1, width=32, hidden=0, batch_norm=True, name="D"
+    *,
+    rng: Generator,
+    size=28,
+    channels=1,
+    width=32,
+    hidden=0,
+    logits=1,
+    batch_norm=True,
+    name="D",
 ) -> Sequential:
-    """DCGAN's discriminator: images (n, size, size, channels) -> logits (n, 1).
+    """DCGAN's discriminator: images (n, size, size, channels) -> logits (n, logits), as a rule one.
 
     The generator's mirror image: each convolution halves the size and doubles the channels,
     from `width` on. LeakyReLU throughout, batch norm everywhere but at the input;
@@ -97,7 +105,7 @@ def dcgan_discriminator(
         if batch_norm:
             layers.append(BatchNorm(hidden, rng=rng))
         layers.append(LeakyReLU(0.2))
-    layers.append(Linear(hidden or inner, 1, rng=rng, init=init))
+    layers.append(Linear(hidden or inner, logits, rng=rng, init=init))
     return Sequential(*layers, name=name)
 
 

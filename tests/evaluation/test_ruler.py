@@ -2,9 +2,48 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from minigan import cpu, data, models
+from minigan import Tensor, cpu, data, models
+from minigan.data import warped
 from minigan.evaluation import Seen, look, train_classifier
+
+
+class Most:
+    """A generator that draws the most there is, and no noise."""
+
+    backend = cpu
+
+    def uniform(self, shape, low, high):
+        return np.full(shape, high, "float32")
+
+    def normal(self, shape):
+        return np.zeros(shape, "float32")
+
+
+def test_a_warp_is_the_matrix_that_it_says():
+    """Against SciPy's: x ↦ e^zoom R(turn) (1 slant; 0 1) x + shift about the image's middle."""
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 9, 7, 3)).astype("float32")
+    warp = {"turn": 0.2, "zoom": 0.1, "shear": 0.3, "shift": 1.5}
+    moved = warped(Tensor(images), Most(), **warp).numpy()
+    cos, sin = np.cos(0.2), np.sin(0.2)
+    matrix = np.exp(0.1) * np.array([[cos, -sin], [sin, cos]]) @ [[1, 0.3], [0, 1]]
+    rows, columns = np.mgrid[:9, :7]
+    x, y = np.einsum("ij,jhw->ihw", matrix, np.stack([columns - 3, rows - 4])) + 1.5
+    for image, result in zip(images, moved, strict=True):
+        for c in range(3):
+            where = [y + 4, x + 3]
+            expected = ndimage.map_coordinates(image[..., c], where, order=1, mode="nearest")
+            np.testing.assert_allclose(result[..., c], expected, atol=3e-3)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_noise_has_a_strength_of_its_own_in_every_image(cuda, device):
+    backend = {"cpu": cpu, "cuda": cuda}[device]
+    flat = Tensor(backend.asarray(np.full((300, 8, 8, 1), 0.25, "float32")))
+    seen = warped(flat, backend.generator(0), noise=0.3).numpy()
+    sigmas = np.sort((seen - 0.25).std((1, 2, 3)))
+    np.testing.assert_allclose(sigmas, np.linspace(0, 0.3, 300), atol=0.05)
 
 
 def coloured(n, size=16):
@@ -19,19 +58,20 @@ def coloured(n, size=16):
 SETS = {"grey": data.drawn_digits(40, 0), "coloured": coloured(40)}
 
 
-def train(device, dataset, seed=0, steps=40):
+def train(device, dataset, seed=0, steps=40, augment=None):
     weights, dropout, shifts = device.generator(seed).spawn(3)
     _, size, _, channels = dataset.images.shape
     shape = {"size": size, "channels": channels, "classes": len(dataset.classes)}
     C = models.image_classifier(rng=weights, dropout=dropout, width=2, hidden=16, **shape)
-    return train_classifier(C, dataset, shifts, seed=seed, steps=steps, batch=20, progress=False)
+    how = {"seed": seed, "steps": steps, "batch": 20, "augment": augment}
+    return train_classifier(C, dataset, shifts, progress=False, **how)
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_the_classifier_trains_in_a_captured_step(cuda, name):
+@pytest.mark.parametrize(("name", "augment"), [("grey", None), ("coloured", warped)])
+def test_the_classifier_trains_in_a_captured_step(cuda, name, augment):
     """On the device, where a wait within the step would be refused."""
     images = SETS[name]
-    seen = look(train(cuda, images), images.images, images.labels)
+    seen = look(train(cuda, images, augment=augment), images.images, images.labels)
     assert seen.features.shape == (40, 16) and (seen.features >= 0).all()
     assert seen.probabilities.shape == (40, len(images.classes))
     assert np.allclose(seen.probabilities.sum(axis=1), 1, atol=1e-5)

@@ -125,6 +125,13 @@ def applied(value, seen, usual):
     assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
 
 
+def kept_elsewhere(value, seen, usual):
+    """The classifiers that the usual run has kept are used, and the run is the same."""
+    kept = {"f.safetensors", "ruler.safetensors"}
+    assert usual.files.keys() - seen.files.keys() == kept and seen.out == usual.out
+    assert seen.rows[0].tobytes() == usual.rows[0].tobytes() and len(seen.optimizers) == 2
+
+
 def windows(value, seen, usual):
     assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
 
@@ -490,6 +497,36 @@ RUNS = {
         ),
         loses="--lr 1e30 --steps 100",
         not_then="one_sided.png",
+    ),
+    "domain_transfer": Example(
+        small="--data digits --images 200 --steps 2 --classifier-steps 2 --width 4 --batch 8 "
+        "--every 2",
+        smaller={"COUNTED": 40, "KNOWN": 100, "HOW": {"batch": 8, "rate": 5e-3}},
+        writes="checkpoint.safetensors domain_transfer.png f.safetensors ruler.safetensors "
+        "samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--batch", "--width", "--lr-g", "--lr-d", "--every")}
+        | {
+            "--data": Row("IMAGES", refused("no test split")),
+            "--images": Row("100 300"),
+            "--classifier-steps": Row("1 3"),
+            "--gan": Row("0 2"),
+            "--alpha": Row("0 1"),
+            "--beta": Row("0 1"),
+            "--gamma": Row("1 2"),
+            "--classifiers": Row("USUAL", kept_elsewhere),
+            "--apply": Row("IMAGES CLASSES", applied),
+            "--quick": Row(on="--steps 16"),
+        },
+        mistakes=(
+            ("--gan 0 --alpha 0 --beta 0", "nothing is left to learn from"),
+            ("--alpha -1", "expected a number >= 0"),
+            ("--apply no/such/folder", "no such folder of images"),
+            ("--batch 201", "batch size 201"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="domain_transfer.png",
     ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",

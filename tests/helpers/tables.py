@@ -121,6 +121,12 @@ LOSSES |= _sides("BoundaryEquilibrium", _equilibrium, *_ENERGIES)
 LOSSES |= _with_more("WithFeatures", _Matching(gan.NonSaturating()))
 _classes = gan.AuxiliaryClassifier(gan.NonSaturating(), weight=0.5)
 LOSSES |= _with_more("AuxiliaryClassifier", _classes, [_CLASSES])
+_transfer, _OF_THREE = gan.DomainTransfer(), [fill((4, 3), seed=seed) for seed in range(3)]
+LOSSES |= {
+    "DomainTransfer, D's": (lambda t, *fakes: _transfer.discriminator(t, fakes), _OF_THREE),
+    "DomainTransfer, G's": (lambda *fakes: _transfer.generator(fakes), _OF_THREE[:2]),
+    "image_variation": (gan.image_variation, (fill((2, 4, 3, 2)),)),
+}
 LOSSES |= {
     "binary_cross_entropy": (lambda x: gan.binary_cross_entropy(x, 0.9), (_REAL,)),
     "softmax_cross_entropy": (lambda x: gan.softmax_cross_entropy(x, _CLASSES), (fill((4, 3)),)),
