@@ -1,8 +1,10 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
-In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler.
+In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
+arithmetic.
 """
 
+from minigan.evaluation.arithmetic import attribute_vectors, flipped, random_vectors
 from minigan.evaluation.divergences import (
     LARGEST_ASSIGNMENT,
     LARGEST_PROGRAM,

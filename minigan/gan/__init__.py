@@ -1,6 +1,6 @@
 """The game: what the two players minimise, how they move, and what is done when they fail.
 
-In the order of reading: losses, features, penalties, adversarial, remedies, unrolling.
+In the order of reading: losses, features, penalties, adversarial, remedies, unrolling, latent.
 """
 
 from minigan.gan.adversarial import (
@@ -13,6 +13,7 @@ from minigan.gan.adversarial import (
     generator_step,
 )
 from minigan.gan.features import AuxiliaryClassifier, WithFeatures
+from minigan.gan.latent import Inversion, invert, lerp, slerp
 from minigan.gan.losses import (
     OBJECTIVES,
     BoundaryEquilibrium,
