@@ -1,14 +1,17 @@
 """What makes a run safe around a loop that stays in the example, with its two moves.
 
 The options of a command line, how a program ends, the numbers of a run, what goes wrong in words,
-saving and resuming, a generator for other scripts; and `Session`, which holds them together.
+saving and resuming, a generator for other scripts, a classifier that is kept for the next call; and
+`Session`, which holds them together.
 
-In the order of reading: checkpoint, options, program, record, watch, sampler, apply, session.
+In the order of reading: checkpoint, options, program, record, watch, sampler, apply, kept,
+session.
 """
 
 from minigan.training import checkpoint, options
 from minigan.training.apply import apply_to_folder
 from minigan.training.checkpoint import CheckpointError
+from minigan.training.kept import kept_classifier
 from minigan.training.options import OptionError
 from minigan.training.program import Interrupt, Progress, make_folder, run, save_json
 from minigan.training.record import Record

@@ -1,0 +1,223 @@
+"""Super-resolution: 28 × 28 pixels out of 7 × 7, by the error and by a game (Ledig et al. 2017).
+
+Many digits have the same 7 × 7 means. The image whose squared error is least on average is their
+blurred mean, and a network R that learns by the error draws that. G is shown noise beside the small
+image, and D, to whom a blurred digit is no digit, makes it choose one of them. R is ahead in PSNR,
+G in looks; and the mean of many of G's answers is R's. Whatever either draws, its means over 4 × 4
+pixels are the small image exactly, so D need not be shown that.
+
+    python examples/translation/super_resolution.py              three minutes on one CPU core
+    python examples/translation/super_resolution.py --content 10   and G is to be near the truth
+    python examples/translation/super_resolution.py --data FOLDER --size 64     photographs
+    python examples/translation/super_resolution.py --resume --apply FOLDER     enlarges the images
+
+It writes super_resolution.png, samples_*.png, training.gif, checkpoint.safetensors and, in whose
+features looks are measured, classifier.safetensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from minigan import Tensor, data, discriminator_step, generator_step, losses, optim, plots
+from minigan import functional as F
+from minigan.data import to_bytes, to_unit
+from minigan.evaluation import look
+from minigan.models import SuperResolution, dcgan_discriminator
+from minigan.models.superresolution import FACTOR
+from minigan.training import (
+    GAME,
+    OptionError,
+    Record,
+    Session,
+    Watch,
+    apply_to_folder,
+    in_chunks,
+    kept_classifier,
+    options,
+    run,
+)
+
+COUNTED, SHOWN = 5000, 12  # held-out images that are counted, and those in a picture
+KNOWN = 10_000  # training images that looks are compared with
+ANSWERS = 16  # of G to each, for their mean
+MOVES = 2  # of R in a step: they take as long as the two moves of the game
+
+
+def parse(argv=None):
+    p = options.parser(
+        "Super-resolution by the squared error and by a GAN, side by side.",
+        steps=2000,
+        out="runs/super_resolution",
+        resumable=True,
+        quick={"steps": lambda n: max(1, n // 8), "every": 50, "ruler": 100},
+    )
+    options.images(p, batch=64, width=24, hidden=256, latent=4, lr_g=1e-3, lr_d=5e-4, every=200)
+    add = p.add_argument
+    add("--content", type=options.at_least(0), default=0.0, help="λ: J(G) + λ E (y − G(x, z))²")
+    add("--ruler", type=options.whole(1), default=500, help="steps of the classifier's training")
+    add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
+    return options.parse(p, argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    backend, folder = options.device(args), options.to_apply(args)
+    train, test = options.train_and_held_out(args)
+    _, size, _, channels = train.images.shape
+    if size % FACTOR:
+        raise OptionError(f"image size {size}: expected a multiple of {FACTOR}")
+    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    with options.building():
+        batches = data.Batches(train, args.batch, args.seed, backend)
+        shape = {"channels": channels, "width": args.width}
+        R = SuperResolution(rng=weights, name="R", **shape)
+        G = SuperResolution(rng=weights, noise=args.latent, **shape)
+        D = dcgan_discriminator(rng=weights, size=size, hidden=args.hidden, **shape)
+    rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
+    R_optimizer = optim.Adam(R, optim.linear_decay(args.lr_g, MOVES * args.steps))
+    G_optimizer = optim.Adam(G, rates[0], betas=(0.5, 0.999))
+    D_optimizer = optim.Adam(D, rates[1], betas=(0.5, 0.999))
+    averages = [optim.EMA(net, 0.99) for net in (R, G)]
+    objective, record = losses.NonSaturating(), Record(*GAME, "error_r", "error_g")
+
+    def z(x, rng=noise):
+        return rng.normal((*x.shape[:3], args.latent))
+
+    def step():
+        # (0) R: the mean of all that x may have been, by the squared error
+        for _ in range(MOVES):
+            y = Tensor(batches.next())
+            x = F.avg_pool2d(y, FACTOR)
+            error = squared(R(x), y)
+            R_optimizer.descend(error)
+
+        # (1) D: tell large images from those that G has made of small ones
+        fake = G(x, Tensor(z(x)))
+        d = discriminator_step(D, D_optimizer, objective, y, fake)
+
+        # (2) G: make what the D that has just moved takes for a real one
+        content = squared(fake, y)
+        near = (lambda *_: args.content * content) if args.content else None
+        g = generator_step(D, G_optimizer, objective, fake, penalty=near)
+        for average in averages:
+            average.update()
+        record.add(d.loss, g.loss, d.real, d.fake, g.fake, error, content)
+        return fake.detach()
+
+    truth = test.images[:COUNTED]
+    small = F.avg_pool2d(Tensor(backend.asarray(to_unit(truth))), FACTOR).data
+    noises = z(small[:SHOWN], fixed), z(small[:SHOWN], fixed)
+
+    def samples():
+        """Rows: R's image, G's for two z, and the true one."""
+        few, (by_r, by_g) = small[:SHOWN], (average.network for average in averages)
+        rows = [in_chunks(by_r, few), *(in_chunks(by_g, few, some) for some in noises)]
+        return plots.sample_grid(np.concatenate([*rows, to_unit(truth[:SHOWN])]), len(few))
+
+    film = plots.Film(samples())
+    parts = {"R": R, "G": G, "D": D, "noise": noise, "record": record, "film": film}
+    parts |= {"R_optimizer": R_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
+    parts |= {"R_average": averages[0], "average": averages[1]}
+    watch = Watch.of_images(record, objective, train, args.batch)
+    with Session(args, parts, about=train, watch=watch, batches=batches, moves=MOVES) as session:
+        for _ in session.steps(step):
+            if session.due(args.every):
+                session.show(samples())
+    if session.lost:
+        return session.status
+
+    by_r, by_g = (average.network for average in averages)
+    if folder:
+        how = {"size": size // FACTOR, "channels": channels, "backend": backend}
+        enlarge = lambda x: by_g(x, Tensor(z(x, fixed)))
+        print(f"{apply_to_folder(enlarge, folder, args.out, **how)} images enlarged")
+        if session.done == session.start:
+            return session.status
+    C = known = None
+    if train.labels is not None:
+        how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
+        C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
+        known = look(C, train.images[:KNOWN])
+    answers = [in_chunks(by_g, small, z(small, fixed)) for _ in range(ANSWERS)]
+    made = {
+        "bicubic": bicubic(backend.to_numpy(small), size),
+        "R": in_chunks(by_r, small),
+        "G": answers[0],
+        "G, another z": answers[1],
+        f"mean of {ANSWERS} G": np.mean(answers, axis=0),
+        "truth": to_unit(truth),
+    }
+    labels = None if test.labels is None else test.labels[:COUNTED]
+    marks = {name: marked(images, truth, C, known, labels) for name, images in made.items()}
+    print(table(marks))
+    squares = F.upsample_nearest(Tensor(small[:SHOWN]), FACTOR).numpy()
+    rows = {f"{size // FACTOR} × {size // FACTOR}": squares} | made
+    plots.save_figure(picture(rows, marks), args.out / "super_resolution.png")
+    film.save_gif(args.out / "training.gif")
+    return session.status
+
+
+def squared(made, truth):
+    """The mean squared error of images, tensors."""
+    gap = made - truth
+    return (gap * gap).mean()
+
+
+def bicubic(small, size) -> np.ndarray:
+    """Small images as Pillow enlarges them."""
+    large = np.empty((len(small), size, size, small.shape[3]), np.float32)
+    for image, result in zip(small, large, strict=True):
+        for c in range(small.shape[3]):
+            plane = Image.fromarray(image[..., c])
+            result[..., c] = plane.resize((size, size), Image.Resampling.BICUBIC)
+    return large
+
+
+def marked(images, truth, C, known, labels) -> dict:
+    """How near images are to the truth, pixel by pixel and made small again; and how they look.
+
+    Pixels count from 0 to 1. What is marked are the bytes that a file would hold.
+    """
+    pixels = to_bytes(images)
+    gap = (pixels - truth.astype(float)) / 255
+    n, h, w, channels = gap.shape
+    means = gap.reshape(n, h // FACTOR, FACTOR, w // FACTOR, FACTOR, channels).mean((2, 4))
+    found = {"PSNR": -10 * np.log10((gap**2).mean((1, 2, 3))).mean()}
+    found["small again"] = (means**2).mean() ** 0.5
+    if C:
+        seen = look(C, pixels, labels)
+        found |= {"Fréchet": seen.frechet(known), "right": seen.accuracy()}
+    return found
+
+
+def table(marks) -> str:
+    """A row for each kind of image."""
+    lines = [f"{'':16}" + "".join(f"{word:>13}" for word in marks["truth"])]
+    return "\n".join(
+        lines
+        + [f"{name:16}" + "".join(f"{x:13.4f}" for x in m.values()) for name, m in marks.items()]
+    )
+
+
+def picture(rows, marks):
+    """Images, a row for each kind, and how near the truth and how real each kind is."""
+    ruled = "Fréchet" in marks["truth"]
+    with plots.panels(1, 1 + ruled, size=(8 + 4 * ruled, 4.6), squeeze=False) as (figure, panels):
+        grid = plots.sample_grid(np.concatenate([some[:SHOWN] for some in rows.values()]), SHOWN)
+        plots.draw_rows(panels[0, 0], grid, list(rows))
+        for name, m in marks.items() if ruled else ():
+            if np.isfinite(m["PSNR"]):
+                panels[0, 1].plot(m["PSNR"], m["Fréchet"], "o", color=plots.P_G)
+                panels[0, 1].annotate(
+                    name, (m["PSNR"], m["Fréchet"]), xytext=(6, 4), textcoords="offset points"
+                )
+        if ruled:
+            panels[0, 1].axhline(marks["truth"]["Fréchet"], color=plots.GUIDE)
+            panels[0, 1].set(xlabel="PSNR, dB", ylabel="Fréchet distance to real digits")
+    return figure
+
+
+if __name__ == "__main__":
+    run(main)
