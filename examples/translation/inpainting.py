@@ -15,8 +15,6 @@ are read, classifier.safetensors.
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -49,6 +47,7 @@ def parse(argv=None):
         out="runs/inpainting",
         resumable=True,
         quick={"steps": lambda n: max(1, n // 4), "width": 8, "count": 40, "ruler": 100},
+        after=("hole", "window", "prior", "count", "starts", "descent", "ruler"),
     )
     options.images(p, batch=64, width=16, hidden=256, latent=32, lr_g=1e-3, lr_d=5e-4, every=100)
     whole, add = options.whole, p.add_argument
@@ -60,18 +59,16 @@ def parse(argv=None):
     add("--starts", type=whole(1), default=4, help="z that are begun at, for each of them")
     add("--descent", type=whole(1), default=200, help="steps of the search for z")
     add("--ruler", type=whole(1), default=500, help="steps of the classifier's training")
-    args = options.parse(p, argv)
-    filling = "hole", "window", "prior", "count", "starts", "descent", "ruler"
-    return args, Namespace(**{key: vars(args).pop(key) for key in filling})  # no part of the run
+    return options.parse(p, argv)
 
 
 def main(argv=None):
-    args, asked = parse(argv)
+    args = parse(argv)
     backend = options.device(args)
     train, test = options.train_and_held_out(args)
     _, size, _, channels = train.images.shape
-    if asked.hole >= size:
-        raise OptionError(f"--hole {asked.hole}: nothing is left of images of {size}")
+    if args.hole >= size:
+        raise OptionError(f"--hole {args.hole}: nothing is left of images of {size}")
     weights, noise, fixed = backend.generator(args.seed).spawn(3)
     shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
     with options.building():
@@ -84,9 +81,11 @@ def main(argv=None):
     average, objective, record = optim.EMA(G, 0.99), losses.NonSaturating(), Record(*GAME)
 
     def step():
-        real = Tensor(batches.next())
-        fake = G(Tensor(sampler.noise(noise, args.batch)))
+        # (1) D: tell the real images, which have no holes, from G's
+        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
         d = discriminator_step(D, D_optimizer, objective, real, fake)
+
+        # (2) G: make the D that has just moved take its images for real ones
         g = generator_step(D, G_optimizer, objective, fake)
         average.update()
         record.add(d.loss, g.loss, d.real, d.fake, g.fake)
@@ -107,15 +106,15 @@ def main(argv=None):
         return session.status
     film.save_gif(args.out / "training.gif")
 
-    truth, hole = test.images[: asked.count], hole_in(size, asked.hole)
-    G, starts = average.network, (len(truth), asked.starts, args.latent)
-    z = sampler.noise(fixed, len(truth) * asked.starts).reshape(starts)
+    truth, hole = test.images[: args.count], hole_in(size, args.hole)
+    G, starts = average.network, (len(truth), args.starts, args.latent)
+    z = sampler.noise(fixed, len(truth) * args.starts).reshape(starts)
     known = train.images
     fillings = {
         "mean image": np.broadcast_to(known.mean(0), truth.shape),
         "nearest image": known[nearest(truth[:, ~hole], known[:, ~hole])[1][:, 0]],
         "any z": to_bytes(in_chunks(G, z[:, 0])),
-        "G(z)": to_bytes(filling(G, D, truth, hole, z, asked)),
+        "G(z)": to_bytes(filling(G, D, truth, hole, z, args)),
         "truth": truth,
     }
     filled = {
@@ -124,12 +123,11 @@ def main(argv=None):
     }
     C = None
     if train.labels is not None:
-        how = {"seed": 0, "steps": asked.ruler, "batch": min(128, len(train))}
+        how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
         C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
-    words = {name: marks(images, truth, test.labels, C) for name, images in filled.items()}
+    words = {name: marks(images, truth, hole, test.labels, C) for name, images in filled.items()}
     print("\n".join(f"{name:15}{said}" for name, said in words.items()))
-    figure = picture(hole, filled, words)
-    plots.save_figure(figure, args.out / "inpainting.png")
+    plots.save_figure(picture(hole, filled, words), args.out / "inpainting.png")
     return session.status
 
 
@@ -149,25 +147,25 @@ def context(hole, window) -> np.ndarray:
     return weight / weight[~hole].mean()
 
 
-def filling(G, D, truth, hole, starts, asked) -> np.ndarray:
+def filling(G, D, truth, hole, starts, args) -> np.ndarray:
     """G(z) of the z that fits best around the holes, and that D takes for real."""
     backend, D = backend_of(starts), D.copy().eval()
-    weight = np.broadcast_to(context(hole, asked.window)[..., None], truth.shape)
+    weight = np.broadcast_to(context(hole, args.window)[..., None], truth.shape)
     x = to_unit(truth) * ~hole[..., None]  # what is in the hole is not known
 
     def prior(made):
         with frozen(D):
-            return -asked.prior * F.softplus(D(made)).sum(1)  # λ ln(1 − D(G(z)))
+            return -args.prior * F.softplus(D(made)).sum(1)  # λ ln(1 − D(G(z)))
 
     x, weight = map(backend.asarray, (x, weight))
-    how = {"weight": weight, "penalty": prior, "steps": asked.descent, "progress": True}
+    how = {"weight": weight, "penalty": prior, "steps": args.descent, "progress": True}
     return in_chunks(G, invert(G, x, starts, **how).z)
 
 
-def marks(images, truth, labels, C) -> str:
-    """How far filled images are from the true ones, pixels from 0 to 1; and how they are read."""
-    gap = (images - truth.astype(float)) / 255
-    said = f"error {(gap**2).mean() ** 0.5:.3f}"
+def marks(images, truth, hole, labels, C) -> str:
+    """How far from the truth holes are filled, pixels from 0 to 1; and how the images are read."""
+    gap = (images[:, hole] - truth[:, hole].astype(float)) / 255
+    said = f"error {(gap**2).mean() ** 0.5:.4f}"
     if C is None:
         return said
     return f"{said}, read right {look(C, images, labels[: len(images)]).accuracy():.1%}"

@@ -39,8 +39,7 @@ from minigan.training import (
     run,
 )
 
-COUNTED, SHOWN = 5000, 12  # held-out images that are counted, and those in a picture
-KNOWN = 10_000  # training images that looks are compared with
+SHOWN, COUNTED, KNOWN = 12, 5000, 10_000  # held-out images shown and counted; training images
 ANSWERS = 16  # of G to each, for their mean
 MOVES = 2  # of R in a step: they take as long as the two moves of the game
 
@@ -52,6 +51,7 @@ def parse(argv=None):
         out="runs/super_resolution",
         resumable=True,
         quick={"steps": lambda n: max(1, n // 8), "every": 50, "ruler": 100},
+        after=("ruler",),
     )
     options.images(p, batch=64, width=24, hidden=256, latent=4, lr_g=1e-3, lr_d=5e-4, every=200)
     add = p.add_argument
@@ -90,7 +90,7 @@ def main(argv=None):
         for _ in range(MOVES):
             y = Tensor(batches.next())
             x = F.avg_pool2d(y, FACTOR)
-            error = squared(R(x), y)
+            error = ((R(x) - y) ** 2).mean()
             R_optimizer.descend(error)
 
         # (1) D: tell large images from those that G has made of small ones
@@ -98,7 +98,7 @@ def main(argv=None):
         d = discriminator_step(D, D_optimizer, objective, y, fake)
 
         # (2) G: make what the D that has just moved takes for a real one
-        content = squared(fake, y)
+        content = ((fake - y) ** 2).mean()
         near = (lambda *_: args.content * content) if args.content else None
         g = generator_step(D, G_optimizer, objective, fake, penalty=near)
         for average in averages:
@@ -131,15 +131,10 @@ def main(argv=None):
     by_r, by_g = (average.network for average in averages)
     if folder:
         how = {"size": size // FACTOR, "channels": channels, "backend": backend}
-        enlarge = lambda x: by_g(x, Tensor(z(x, fixed)))
-        print(f"{apply_to_folder(enlarge, folder, args.out, **how)} images enlarged")
+        count = apply_to_folder(lambda x: by_g(x, Tensor(z(x, fixed))), folder, args.out, **how)
+        print(f"{count} images mapped: {args.out / 'applied'}")
         if session.done == session.start:
             return session.status
-    C = known = None
-    if train.labels is not None:
-        how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
-        C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
-        known = look(C, train.images[:KNOWN])
     answers = [in_chunks(by_g, small, z(small, fixed)) for _ in range(ANSWERS)]
     made = {
         "bicubic": bicubic(backend.to_numpy(small), size),
@@ -149,8 +144,14 @@ def main(argv=None):
         f"mean of {ANSWERS} G": np.mean(answers, axis=0),
         "truth": to_unit(truth),
     }
-    labels = None if test.labels is None else test.labels[:COUNTED]
-    marks = {name: marked(images, truth, C, known, labels) for name, images in made.items()}
+    marks = {name: nearness(images, truth) for name, images in made.items()}
+    if train.labels is not None:
+        how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
+        C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
+        known = look(C, train.images[:KNOWN])
+        for name, images in made.items():
+            seen = look(C, to_bytes(images), test.labels[:COUNTED])
+            marks[name] |= {"Fréchet": seen.frechet(known), "read right": seen.accuracy()}
     print(table(marks))
     squares = F.upsample_nearest(Tensor(small[:SHOWN]), FACTOR).numpy()
     rows = {f"{size // FACTOR} × {size // FACTOR}": squares} | made
@@ -159,63 +160,40 @@ def main(argv=None):
     return session.status
 
 
-def squared(made, truth):
-    """The mean squared error of images, tensors."""
-    gap = made - truth
-    return (gap * gap).mean()
-
-
 def bicubic(small, size) -> np.ndarray:
-    """Small images as Pillow enlarges them."""
-    large = np.empty((len(small), size, size, small.shape[3]), np.float32)
-    for image, result in zip(small, large, strict=True):
-        for c in range(small.shape[3]):
-            plane = Image.fromarray(image[..., c])
-            result[..., c] = plane.resize((size, size), Image.Resampling.BICUBIC)
-    return large
+    """Small images (n, h, w, c), floats, as Pillow enlarges them: a channel at a time."""
+    planes = np.moveaxis(small, 3, 1).reshape(-1, *small.shape[1:3])
+    how = (size, size), Image.Resampling.BICUBIC
+    large = [np.asarray(Image.fromarray(plane).resize(*how)) for plane in planes]
+    return np.moveaxis(np.reshape(large, (len(small), -1, size, size)), 1, 3)
 
 
-def marked(images, truth, C, known, labels) -> dict:
-    """How near images are to the truth, pixel by pixel and made small again; and how they look.
+def nearness(images, truth) -> dict:
+    """How near images are to the truth, and the root mean square when both are made small again.
 
-    Pixels count from 0 to 1. What is marked are the bytes that a file would hold.
+    Pixels are from 0 to 1, and those of bytes.
     """
-    pixels = to_bytes(images)
-    gap = (pixels - truth.astype(float)) / 255
-    n, h, w, channels = gap.shape
-    means = gap.reshape(n, h // FACTOR, FACTOR, w // FACTOR, FACTOR, channels).mean((2, 4))
-    found = {"PSNR": -10 * np.log10((gap**2).mean((1, 2, 3))).mean()}
-    found["small again"] = (means**2).mean() ** 0.5
-    if C:
-        seen = look(C, pixels, labels)
-        found |= {"Fréchet": seen.frechet(known), "right": seen.accuracy()}
-    return found
+    gap = (to_bytes(images) - truth.astype("float32")) / 255
+    again = F.avg_pool2d(Tensor(gap), FACTOR).numpy()
+    psnr = -10 * np.log10((gap**2).mean((1, 2, 3)))
+    return {"PSNR, dB": psnr.mean(), "small again": (again**2).mean() ** 0.5}
 
 
 def table(marks) -> str:
-    """A row for each kind of image."""
-    lines = [f"{'':16}" + "".join(f"{word:>13}" for word in marks["truth"])]
-    return "\n".join(
-        lines
-        + [f"{name:16}" + "".join(f"{x:13.4f}" for x in m.values()) for name, m in marks.items()]
-    )
+    lines = [" " * 14 + "".join(f"{word:>13}" for word in marks["truth"])]
+    for name, row in marks.items():
+        lines.append(f"{name:14}" + "".join(f"{number:13.4f}" for number in row.values()))
+    return "\n".join(lines)
 
 
 def picture(rows, marks):
-    """Images, a row for each kind, and how near the truth and how real each kind is."""
-    ruled = "Fréchet" in marks["truth"]
-    with plots.panels(1, 1 + ruled, size=(8 + 4 * ruled, 4.6), squeeze=False) as (figure, panels):
-        grid = plots.sample_grid(np.concatenate([some[:SHOWN] for some in rows.values()]), SHOWN)
-        plots.draw_rows(panels[0, 0], grid, list(rows))
-        for name, m in marks.items() if ruled else ():
-            if np.isfinite(m["PSNR"]):
-                panels[0, 1].plot(m["PSNR"], m["Fréchet"], "o", color=plots.P_G)
-                panels[0, 1].annotate(
-                    name, (m["PSNR"], m["Fréchet"]), xytext=(6, 4), textcoords="offset points"
-                )
-        if ruled:
-            panels[0, 1].axhline(marks["truth"]["Fréchet"], color=plots.GUIDE)
-            panels[0, 1].set(xlabel="PSNR, dB", ylabel="Fréchet distance to real digits")
+    """A row of images of each kind, beside its marks."""
+    words = ("PSNR, dB", "Fréchet")
+    said = {name: [f"{w} {m[w]:.1f}" for w in words if w in m] for name, m in marks.items()}
+    names = ["\n".join([name, *said.get(name, ())]) for name in rows]
+    images = np.concatenate([some[:SHOWN] for some in rows.values()])
+    with plots.panels(size=(10, 0.2 + 0.72 * len(rows))) as (figure, panel):
+        plots.draw_rows(panel, plots.sample_grid(images, SHOWN), names)
     return figure
 
 

@@ -113,6 +113,11 @@ def applied(value, seen, usual):
     assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
 
 
+def descended(value, seen, usual):
+    """The search for z, beside the training of G and D, and of the ruler if there is one."""
+    assert int(value) in [optimizer.t for optimizer in seen.optimizers]
+
+
 def windows(value, seen, usual):
     assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
 
@@ -415,6 +420,58 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 1000",
         not_then="pix2pix.png",
+    ),
+    "super_resolution": Example(
+        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 2 --batch 8 "
+        "--every 2 --ruler 2",
+        smaller={"ANSWERS": 2},
+        writes="checkpoint.safetensors classifier.safetensors samples_000002.png "
+        "super_resolution.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: row for key, row in DCGAN.items() if key != "--samples"}
+        | {
+            "--content": Row("1 10"),
+            "--ruler": Row("1 3"),
+            "--apply": Row("IMAGES OTHER", applied),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"without labels": "--data IMAGES", "near the truth": "--content 1"},
+        mistakes=(
+            ("--size 9", "image size 9: expected a multiple of 4"),
+            ("--size 20 --data IMAGES --content -1", "expected a number >= 0"),
+            ("--batch 41", "batch size 41"),
+            ("--apply no/such/folder", "no such folder of images"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="super_resolution.png",
+    ),
+    "inpainting": Example(
+        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
+        "--every 2 --hole 4 --count 4 --starts 2 --descent 3 --ruler 2",
+        writes="checkpoint.safetensors classifier.safetensors inpainting.png "
+        "samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: row for key, row in DCGAN.items() if key != "--samples"}
+        | {
+            "--hole": Row("2 6"),
+            "--window": Row("3 5", on="--descent 9"),
+            "--prior": Row("0 100", on="--descent 9"),
+            "--count": Row("1 3"),
+            "--starts": Row("1 3"),
+            "--descent": Row("5 7", descended),
+            "--ruler": Row("1 3"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"without labels": "--data IMAGES"},
+        mistakes=(
+            ("--hole 8", "--hole 8: nothing is left of images of 8"),
+            ("--size 9", "image size 9"),
+            ("--batch 41", "batch size 41"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="inpainting.png",
     ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
