@@ -67,8 +67,9 @@ def main(argv=None):
     backend = options.device(args)
     train, test = options.train_and_held_out(args)
     _, size, _, channels = train.images.shape
-    if args.hole >= size:
-        raise OptionError(f"--hole {args.hole}: nothing is left of images of {size}")
+    for name in ("hole", "window"):
+        if (side := getattr(args, name)) >= size:
+            raise OptionError(f"--{name} {side}: images have {size} pixels a side, wanted fewer")
     weights, noise, fixed = backend.generator(args.seed).spawn(3)
     shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
     with options.building():
@@ -85,7 +86,7 @@ def main(argv=None):
         real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
         d = discriminator_step(D, D_optimizer, objective, real, fake)
 
-        # (2) G: make the D that has just moved take its images for real ones
+        # (2) G: make what the D that has just moved takes for real ones
         g = generator_step(D, G_optimizer, objective, fake)
         average.update()
         record.add(d.loss, g.loss, d.real, d.fake, g.fake)

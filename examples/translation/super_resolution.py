@@ -169,10 +169,7 @@ def bicubic(small, size) -> np.ndarray:
 
 
 def nearness(images, truth) -> dict:
-    """How near images are to the truth, and the root mean square when both are made small again.
-
-    Pixels are from 0 to 1, and those of bytes.
-    """
+    """How near images are to the truth, and both made small again, an RMSE; pixels in [0, 1]."""
     gap = (to_bytes(images) - truth.astype("float32")) / 255
     again = F.avg_pool2d(Tensor(gap), FACTOR).numpy()
     psnr = -10 * np.log10((gap**2).mean((1, 2, 3)))

@@ -173,6 +173,7 @@ MODES = {
     "--critic-steps": Row("2 3"),
     "--pack": Row("2 4"),
 }
+SEARCHED = "--steps 30 --every 30 --lr-g 0.01 --lr-d 0.01 --descent 40"  # of a G that heeds its z
 WITH_RATES = "--lr-g 1e30 --lr-d 1e30"
 
 RUNS = {
@@ -422,7 +423,7 @@ RUNS = {
         not_then="pix2pix.png",
     ),
     "super_resolution": Example(
-        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 2 --batch 8 "
+        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
         "--every 2 --ruler 2",
         smaller={"ANSWERS": 2},
         writes="checkpoint.safetensors classifier.safetensors samples_000002.png "
@@ -456,17 +457,18 @@ RUNS = {
         | {key: row for key, row in DCGAN.items() if key != "--samples"}
         | {
             "--hole": Row("2 6"),
-            "--window": Row("3 5", on="--descent 9"),
-            "--prior": Row("0 100", on="--descent 9"),
+            "--window": Row("3 5", on=SEARCHED),
+            "--prior": Row("100 1000", on=SEARCHED),
             "--count": Row("1 3"),
-            "--starts": Row("1 3"),
+            "--starts": Row("1 3", on=SEARCHED),
             "--descent": Row("5 7", descended),
             "--ruler": Row("1 3"),
             "--quick": Row(on="--steps 16"),
         },
         ways={"without labels": "--data IMAGES"},
         mistakes=(
-            ("--hole 8", "--hole 8: nothing is left of images of 8"),
+            ("--hole 8", "--hole 8: images have 8 pixels a side, wanted fewer"),
+            ("--window 8", "--window 8: images have 8 pixels a side, wanted fewer"),
             ("--size 9", "image size 9"),
             ("--batch 41", "batch size 41"),
         ),
