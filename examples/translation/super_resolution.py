@@ -1,13 +1,13 @@
 """Super-resolution: 28 × 28 pixels out of 7 × 7, by the error and by a game (Ledig et al. 2017).
 
 Many digits have the same 7 × 7 means. The image whose squared error is least on average is their
-blurred mean, and a network R that learns by the error draws that. G is shown noise beside the small
-image, and D, to whom a blurred digit is no digit, makes it choose one of them. R is ahead in PSNR,
-G in looks; and the mean of many of G's answers is R's. Whatever either draws, its means over 4 × 4
-pixels are the small image exactly, so D need not be shown that.
+blurred mean, and a network R that learns by the error draws that. G begins as R; but then D, to
+whom a blurred digit is no digit, makes it choose one of them. R is ahead in PSNR, G in looks.
+Whatever either draws, its means over 4 × 4 pixels are the small image exactly, so D need not be
+shown that.
 
     python examples/translation/super_resolution.py              three minutes on one CPU core
-    python examples/translation/super_resolution.py --content 10   and G is to be near the truth
+    python examples/translation/super_resolution.py --content 0     by the game alone
     python examples/translation/super_resolution.py --data FOLDER --size 64     photographs
     python examples/translation/super_resolution.py --resume --apply FOLDER     enlarges the images
 
@@ -39,24 +39,24 @@ from minigan.training import (
     run,
 )
 
-SHOWN, COUNTED, KNOWN = 12, 5000, 10_000  # held-out images shown and counted; training images
-ANSWERS = 16  # of G to each, for their mean
+COUNTED, SHOWN = 5000, 12  # held-out images that are counted, and those in a picture
 MOVES = 2  # of R in a step: they take as long as the two moves of the game
+LEAD = 100.0  # what λ is at first
 
 
 def parse(argv=None):
     p = options.parser(
         "Super-resolution by the squared error and by a GAN, side by side.",
-        steps=2000,
+        steps=1000,
         out="runs/super_resolution",
         resumable=True,
         quick={"steps": lambda n: max(1, n // 8), "every": 50, "ruler": 100},
         after=("ruler",),
     )
-    options.images(p, batch=64, width=24, hidden=256, latent=4, lr_g=1e-3, lr_d=5e-4, every=200)
-    add = p.add_argument
-    add("--content", type=options.at_least(0), default=0.0, help="λ: J(G) + λ E (y − G(x, z))²")
-    add("--ruler", type=options.whole(1), default=500, help="steps of the classifier's training")
+    options.images(p, batch=64, width=16, hidden=256, lr_g=1e-3, lr_d=5e-4, every=100)
+    add, whole = p.add_argument, options.whole
+    add("--content", type=options.at_least(0), default=1.0, help="λ: J(G) + λ E (y − G(x))²")
+    add("--ruler", type=whole(1), default=500, help="steps of the classifier's training")
     add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
     return options.parse(p, argv)
 
@@ -68,22 +68,20 @@ def main(argv=None):
     _, size, _, channels = train.images.shape
     if size % FACTOR:
         raise OptionError(f"image size {size}: expected a multiple of {FACTOR}")
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights = backend.generator(args.seed)
     with options.building():
         batches = data.Batches(train, args.batch, args.seed, backend)
         shape = {"channels": channels, "width": args.width}
-        R = SuperResolution(rng=weights, name="R", **shape)
-        G = SuperResolution(rng=weights, noise=args.latent, **shape)
+        R, G = (SuperResolution(rng=weights, name=name, **shape) for name in "RG")
         D = dcgan_discriminator(rng=weights, size=size, hidden=args.hidden, **shape)
     rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
     R_optimizer = optim.Adam(R, optim.linear_decay(args.lr_g, MOVES * args.steps))
     G_optimizer = optim.Adam(G, rates[0], betas=(0.5, 0.999))
     D_optimizer = optim.Adam(D, rates[1], betas=(0.5, 0.999))
-    averages = [optim.EMA(net, 0.99) for net in (R, G)]
+    R_average, G_average = optim.EMA(R, 0.99), optim.EMA(G, 0.99)
     objective, record = losses.NonSaturating(), Record(*GAME, "error_r", "error_g")
-
-    def z(x, rng=noise):
-        return rng.normal((*x.shape[:3], args.latent))
+    lead = args.steps // 4 + 1  # steps in which G learns by the error more and more less
+    weight = optim.Scheduled(lambda t: max(args.content, LEAD * (1 - t / lead)), backend)
 
     def step():
         # (0) R: the mean of all that x may have been, by the squared error
@@ -94,32 +92,33 @@ def main(argv=None):
             R_optimizer.descend(error)
 
         # (1) D: tell large images from those that G has made of small ones
-        fake = G(x, Tensor(z(x)))
+        fake = G(x)
         d = discriminator_step(D, D_optimizer, objective, y, fake)
 
-        # (2) G: make what the D that has just moved takes for a real one
+        # (2) G: make what the D that has just moved takes for a real one, and what is near y
+        weight.advance()
         content = ((fake - y) ** 2).mean()
-        near = (lambda *_: args.content * content) if args.content else None
+        near = lambda *_: content * weight.value
         g = generator_step(D, G_optimizer, objective, fake, penalty=near)
-        for average in averages:
-            average.update()
+        R_average.update()
+        G_average.update()
         record.add(d.loss, g.loss, d.real, d.fake, g.fake, error, content)
         return fake.detach()
 
     truth = test.images[:COUNTED]
     small = F.avg_pool2d(Tensor(backend.asarray(to_unit(truth))), FACTOR).data
-    noises = z(small[:SHOWN], fixed), z(small[:SHOWN], fixed)
+    by_r, by_g = R_average.network, G_average.network
 
     def samples():
-        """Rows: R's image, G's for two z, and the true one."""
-        few, (by_r, by_g) = small[:SHOWN], (average.network for average in averages)
-        rows = [in_chunks(by_r, few), *(in_chunks(by_g, few, some) for some in noises)]
-        return plots.sample_grid(np.concatenate([*rows, to_unit(truth[:SHOWN])]), len(few))
+        """Rows: R's image, G's, and the true one."""
+        few = small[:SHOWN]
+        rows = [in_chunks(by_r, few), in_chunks(by_g, few), to_unit(truth[:SHOWN])]
+        return plots.sample_grid(np.concatenate(rows), len(few))
 
     film = plots.Film(samples())
-    parts = {"R": R, "G": G, "D": D, "noise": noise, "record": record, "film": film}
+    parts = {"R": R, "G": G, "D": D, "R_average": R_average, "average": G_average}
     parts |= {"R_optimizer": R_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"R_average": averages[0], "average": averages[1]}
+    parts |= {"weight": weight, "record": record, "film": film}
     watch = Watch.of_images(record, objective, train, args.batch)
     with Session(args, parts, about=train, watch=watch, batches=batches, moves=MOVES) as session:
         for _ in session.steps(step):
@@ -128,27 +127,22 @@ def main(argv=None):
     if session.lost:
         return session.status
 
-    by_r, by_g = (average.network for average in averages)
     if folder:
         how = {"size": size // FACTOR, "channels": channels, "backend": backend}
-        count = apply_to_folder(lambda x: by_g(x, Tensor(z(x, fixed))), folder, args.out, **how)
-        print(f"{count} images mapped: {args.out / 'applied'}")
+        print(f"{apply_to_folder(by_g, folder, args.out, **how)} images mapped: {args.out}/applied")
         if session.done == session.start:
             return session.status
-    answers = [in_chunks(by_g, small, z(small, fixed)) for _ in range(ANSWERS)]
     made = {
         "bicubic": bicubic(backend.to_numpy(small), size),
         "R": in_chunks(by_r, small),
-        "G": answers[0],
-        "G, another z": answers[1],
-        f"mean of {ANSWERS} G": np.mean(answers, axis=0),
+        "G": in_chunks(by_g, small),
         "truth": to_unit(truth),
     }
     marks = {name: nearness(images, truth) for name, images in made.items()}
     if train.labels is not None:
         how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
         C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
-        known = look(C, train.images[:KNOWN])
+        known = look(C, truth)
         for name, images in made.items():
             seen = look(C, to_bytes(images), test.labels[:COUNTED])
             marks[name] |= {"Fréchet": seen.frechet(known), "read right": seen.accuracy()}

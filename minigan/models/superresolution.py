@@ -12,22 +12,20 @@ FACTOR = 4  # an image has so many times the rows and the columns of what it is 
 
 
 class SuperResolution(Module):
-    """G(x) or G(x, z): small images (n, h, w, c) -> images (n, 4h, 4w, c) in [−1, 1].
+    """G(x): small images (n, h, w, c) -> images (n, 4h, 4w, c), both in [−1, 1].
 
     As SRGAN's generator (Ledig et al. 2017) it looks for what to draw at the small size, in
     residual blocks with batch norm, and only then doubles the size twice, here by DCGAN's
-    transposed convolutions. Weights from N(0, 0.02²). Two things are added. Many images have the
-    same small one, and noise z (n, h, w, noise) chooses among them. And the result's means over
-    4 × 4 pixels are x exactly: see `with_means`.
+    transposed convolutions. Weights from N(0, 0.02²). One thing is added: the result's means over
+    4 × 4 pixels are x exactly, see `with_means`.
 
     width: channels after the first doubling; twice as many before it.
     """
 
-    def __init__(self, *, rng: Generator, channels=1, noise=0, width=24, blocks=2, name="G"):
-        self.name, self.inputs, init = name, channels + noise, normal(0.02)
-        inner = 2 * width
+    def __init__(self, *, rng: Generator, channels=1, width=16, blocks=2, name="G"):
+        self.name, init, inner = name, normal(0.02), 2 * width
         self.net = Sequential(
-            Conv2d(self.inputs, inner, 3, padding=1, rng=rng, init=init),
+            Conv2d(channels, inner, 3, padding=1, rng=rng, init=init),
             ReLU(),
             *(ResidualBlock(inner, rng=rng, norm=BatchNorm, init=init) for _ in range(blocks)),
             ConvTranspose2d(inner, width, 4, stride=2, padding=1, rng=rng, init=init, bias=False),
@@ -37,11 +35,8 @@ class SuperResolution(Module):
             Tanh(),
         )
 
-    def forward(self, x, *z):
-        shown = F.concatenate([x, *z], -1)
-        if shown.ndim != 4 or shown.shape[-1] != self.inputs:
-            raise ShapeError(f"SuperResolution: {shown.shape}, expected (n, h, w, {self.inputs})")
-        return with_means(self.net(shown), x)
+    def forward(self, x):
+        return with_means(self.net(x), x)
 
 
 def with_means(y, x, *, eps=1e-6):

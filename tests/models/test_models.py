@@ -600,15 +600,12 @@ def test_blocks_of_one_value_can_be_given_any_mean(value):
         with_means(tensor(np.zeros((3, 8, 6, 1))), x)
 
 
-def test_super_resolution_learns_everywhere_and_noise_chooses():
-    G = SuperResolution(rng=rng(1), channels=2, noise=3, width=3, blocks=1)
-    x, z, other = values((4, 3, 5, 2)), values((4, 3, 5, 3), 1), values((4, 3, 5, 3), 2)
+def test_super_resolution_learns_everywhere():
+    G = SuperResolution(rng=rng(1), channels=2, width=3, blocks=1)
+    x = values((4, 3, 5, 2))
     x = x / float(abs(x.numpy()).max())
-    images = G(x, z)
+    images = G(x)
     assert images.shape == (4, 12, 20, 2) and abs(images.numpy()).max() <= 1
-    assert (images.numpy() != G(x, other).numpy()).any()
     loss = ((images - values((4, 12, 20, 2), 3)) ** 2).mean()
     for p, g in zip(G.parameters(), grad(loss, G.parameters()), strict=True):
         assert g.dtype == np.float32 and g.numpy().any(), p.node.name
-    with pytest.raises(ShapeError, match="h, w, 5"):
-        G(x)
