@@ -103,7 +103,7 @@ def main(argv=None):
         for _ in session.steps(step):
             if session.due(args.every):
                 session.show(samples())
-    if session.lost:
+    if session.status:
         return session.status
     film.save_gif(args.out / "training.gif")
 

@@ -54,9 +54,9 @@ def parse(argv=None):
         after=("ruler",),
     )
     options.images(p, batch=64, width=16, hidden=256, lr_g=1e-3, lr_d=5e-4, every=100)
-    add, whole = p.add_argument, options.whole
+    add = p.add_argument
     add("--content", type=options.at_least(0), default=1.0, help="λ: J(G) + λ E (y − G(x))²")
-    add("--ruler", type=whole(1), default=500, help="steps of the classifier's training")
+    add("--ruler", type=options.whole(1), default=500, help="steps of the classifier's training")
     add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
     return options.parse(p, argv)
 
@@ -80,7 +80,7 @@ def main(argv=None):
     D_optimizer = optim.Adam(D, rates[1], betas=(0.5, 0.999))
     R_average, G_average = optim.EMA(R, 0.99), optim.EMA(G, 0.99)
     objective, record = losses.NonSaturating(), Record(*GAME, "error_r", "error_g")
-    lead = args.steps // 4 + 1  # steps in which G learns by the error more and more less
+    lead = args.steps // 3 + 1  # steps in which G learns by the error, and ever more by the game
     weight = optim.Scheduled(lambda t: max(args.content, LEAD * (1 - t / lead)), backend)
 
     def step():
@@ -124,7 +124,7 @@ def main(argv=None):
         for _ in session.steps(step):
             if session.due(args.every):
                 session.show(samples())
-    if session.lost:
+    if session.status:
         return session.status
 
     if folder:
