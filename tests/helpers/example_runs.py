@@ -423,13 +423,13 @@ RUNS = {
         not_then="pix2pix.png",
     ),
     "super_resolution": Example(
-        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --batch 8 --every 2 "
-        "--ruler 2",
+        small="--data CLASSES --steps 2 --size 8 --width 4 --batch 8 --every 2 --ruler 2",
         writes="checkpoint.safetensors classifier.safetensors samples_000002.png "
         "super_resolution.png training.gif",
         resumes=True,
         options=TRAINING
-        | {key: row for key, row in DCGAN.items() if key not in ("--samples", "--latent")}
+        | {key: DCGAN[key] for key in ("--width", "--lr-g", "--lr-d", "--data", "--size")}
+        | {key: DCGAN[key] for key in ("--batch", "--every")}
         | {
             "--content": Row("0 10"),
             "--ruler": Row("1 3"),
