@@ -5,7 +5,7 @@ whose G(z) is the image where there is one, z = argmin Σ w (x − G(z))² + λ 
 first term is the context, with w = 0 in the hole; the second, the prior, keeps z where D takes G(z)
 for real. What G(z) has in place of the hole is the filling.
 
-    python examples/translation/inpainting.py                three minutes on one CPU core
+    python examples/translation/inpainting.py                two minutes on one CPU core
     python examples/translation/inpainting.py --resume --hole 16 --prior 0   fills other holes
     python examples/translation/inpainting.py --data fashion-mnist
 
@@ -37,19 +37,19 @@ from minigan.training import (
     run,
 )
 
-SHOWN = 14  # images in a picture
+SHOWN, RATE = 14, 0.3  # images in a picture; the first rate of the search for z
 
 
 def parse(argv=None):
     p = options.parser(
         "Holes in images, filled by a GAN.",
-        steps=1200,
+        steps=800,
         out="runs/inpainting",
         resumable=True,
         quick={"steps": lambda n: max(1, n // 4), "width": 8, "count": 40, "ruler": 100},
         after=("hole", "window", "prior", "count", "starts", "descent", "ruler"),
     )
-    options.images(p, batch=64, width=16, hidden=256, latent=32, lr_g=1e-3, lr_d=5e-4, every=100)
+    options.images(p, batch=64, width=16, hidden=256, latent=16, lr_g=1e-3, lr_d=5e-4, every=100)
     whole, add = options.whole, p.add_argument
     wide = "w of a pixel is the share of hole in a square of this side around it; 1: all alike"
     add("--hole", type=whole(1), default=12, help="pixels, the side of the hole in the middle")
@@ -57,8 +57,8 @@ def parse(argv=None):
     add("--prior", type=options.at_least(0), default=1.0, help="λ, the weight of ln(1 − D(G(z)))")
     add("--count", type=whole(1), default=200, help="held-out images to be filled")
     add("--starts", type=whole(1), default=4, help="z that are begun at, for each of them")
-    add("--descent", type=whole(1), default=200, help="steps of the search for z")
-    add("--ruler", type=whole(1), default=500, help="steps of the classifier's training")
+    add("--descent", type=whole(1), default=100, help="steps of the search for z")
+    add("--ruler", type=whole(1), default=300, help="steps of the classifier's training")
     return options.parse(p, argv)
 
 
@@ -159,8 +159,8 @@ def filling(G, D, truth, hole, starts, args) -> np.ndarray:
             return -args.prior * F.softplus(D(made)).sum(1)  # λ ln(1 − D(G(z)))
 
     x, weight = map(backend.asarray, (x, weight))
-    how = {"weight": weight, "penalty": prior, "steps": args.descent, "progress": True}
-    return in_chunks(G, invert(G, x, starts, **how).z)
+    terms, pace = {"weight": weight, "penalty": prior}, {"steps": args.descent, "rate": RATE}
+    return in_chunks(G, invert(G, x, starts, **terms, **pace, progress=True).z)
 
 
 def marks(images, truth, hole, labels, C) -> str:

@@ -2,9 +2,9 @@
 
 Many digits have the same 7 × 7 means. The image whose squared error is least on average is their
 blurred mean, and a network R that learns by the error draws that. G begins by the error, too; but
-then D, to which a blurred stroke is no stroke, makes it choose one of them. R is ahead in PSNR, G in
-looks. Whatever either draws, its means over 4 × 4 pixels are the small image exactly, so D need not
-be shown that, and judges patch by patch.
+then D, to which a blurred stroke is no stroke, makes it choose one of them. R is ahead in PSNR, G
+in looks. Whatever either draws, its means over 4 × 4 pixels are the small image exactly, so D need
+not be shown that, and judges patch by patch.
 
     python examples/translation/super_resolution.py              two minutes on one CPU core
     python examples/translation/super_resolution.py --content 0     in the end by the game alone
@@ -56,7 +56,7 @@ def parse(argv=None):
     options.images(p, batch=32, width=16, lr_g=1e-3, lr_d=1e-3, every=50)
     add = p.add_argument
     add("--content", type=options.at_least(0), default=4.0, help="λ: J(G) + λ E (y − G(x))²")
-    add("--ruler", type=options.whole(1), default=500, help="steps of the classifier's training")
+    add("--ruler", type=options.whole(1), default=300, help="steps of the classifier's training")
     add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
     return options.parse(p, argv)
 
