@@ -179,6 +179,7 @@ def picture(hole, filled, words):
     names = ["", *(f"{name}\n{said.replace(', ', chr(10))}" for name, said in words.items())]
     with plots.panels(size=(10.5, 0.2 + 0.72 * len(rows))) as (figure, panel):
         plots.draw_rows(panel, plots.sample_grid(to_unit(np.concatenate(rows)), len(grey)), names)
+        panel.set_anchor("E")  # room for the words
     return figure
 
 

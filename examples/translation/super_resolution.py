@@ -1,13 +1,11 @@
 """Super-resolution: 28 × 28 pixels out of 7 × 7, by the error and by a game (Ledig et al. 2017).
 
-Many digits have the same 7 × 7 means. The image whose squared error is least on average is their
-blurred mean, and a network R that learns by the error draws that. G begins by the error, too; but
-then D, to which a blurred stroke is no stroke, makes it choose one of them. R is ahead in PSNR, G
-in looks. Whatever either draws, its means over 4 × 4 pixels are the small image exactly, so D need
-not be shown that, and judges patch by patch.
+The image whose squared error is least on average is the mean of all that have these 7 × 7, and a
+network R that learns by the error draws it, blurred. G begins as R; then D, to which a blurred
+stroke is no stroke, makes it choose. R is ahead in PSNR, G in looks. Whatever either draws, its
+means over 4 × 4 pixels are the small image exactly, so D need not see that, and judges patches.
 
-    python examples/translation/super_resolution.py              two minutes on one CPU core
-    python examples/translation/super_resolution.py --content 0     in the end by the game alone
+    python examples/translation/super_resolution.py              a minute or two on one CPU core
     python examples/translation/super_resolution.py --data FOLDER --size 64     photographs
     python examples/translation/super_resolution.py --resume --apply FOLDER     enlarges the images
 
@@ -27,7 +25,6 @@ from minigan.evaluation import look
 from minigan.models import PatchDiscriminator, SuperResolution
 from minigan.models.superresolution import FACTOR
 from minigan.training import (
-    GAME,
     OptionError,
     Record,
     Session,
@@ -41,7 +38,6 @@ from minigan.training import (
 
 COUNTED, SHOWN = 5000, 12  # held-out images that are counted, and those in a picture
 MOVES = 2  # of R in a step: they take as long as the two moves of the game
-LEAD = 100.0  # what λ is at first
 
 
 def parse(argv=None):
@@ -50,12 +46,13 @@ def parse(argv=None):
         steps=400,
         out="runs/super_resolution",
         resumable=True,
-        quick={"steps": lambda n: max(1, n // 8), "every": 50, "ruler": 100},
+        quick={"steps": lambda n: max(1, n // 8), "head_start": lambda n: n // 8, "ruler": 100},
         after=("ruler",),
     )
-    options.images(p, batch=32, width=16, lr_g=1e-3, lr_d=1e-3, every=50)
+    options.images(p, batch=32, width=16, lr_g=5e-4, lr_d=1e-3, every=50)
     add = p.add_argument
     add("--content", type=options.at_least(0), default=4.0, help="λ: J(G) + λ E (y − G(x))²")
+    add("--head-start", type=options.whole(0), default=200, help="steps before G begins, as R")
     add("--ruler", type=options.whole(1), default=300, help="steps of the classifier's training")
     add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
     return options.parse(p, argv)
@@ -68,42 +65,51 @@ def main(argv=None):
     _, size, _, channels = train.images.shape
     if size % FACTOR:
         raise OptionError(f"image size {size}: expected a multiple of {FACTOR}")
+    if args.head_start >= args.steps:
+        raise OptionError(f"--head-start {args.head_start}: wanted fewer than --steps {args.steps}")
     weights = backend.generator(args.seed)
     with options.building():
         batches = data.Batches(train, args.batch, args.seed, backend)
         shape = {"rng": weights, "channels": channels}
         R, G = (SuperResolution(width=args.width, name=name, **shape) for name in "RG")
         D = PatchDiscriminator(width=2 * args.width, **shape)
-    rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
-    R_optimizer = optim.Adam(R, optim.linear_decay(args.lr_g, MOVES * args.steps))
-    G_optimizer = optim.Adam(G, rates[0], betas=(0.5, 0.999))
-    D_optimizer = optim.Adam(D, rates[1], betas=(0.5, 0.999))
+    lengths = (args.lr_g, args.steps - args.head_start), (args.lr_d, args.steps)
+    G_rate, D_rate = (optim.linear_decay(*length) for length in lengths)
+    R_optimizer = optim.Adam(R, optim.linear_decay(2 * args.lr_g, MOVES * args.steps))
+    G_optimizer = optim.Adam(G, G_rate, betas=(0.5, 0.999))
+    D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.999))
     R_average, G_average = optim.EMA(R, 0.99), optim.EMA(G, 0.99)
-    objective, record = losses.NonSaturating(), Record(*GAME, "error_r", "error_g")
-    lead = args.steps // 3 + 1  # steps in which G learns by the error, and ever more by the game
-    weight = optim.Scheduled(lambda t: max(args.content, LEAD * (1 - t / lead)), backend)
+    objective, record = losses.NonSaturating(), Record("d_real", "d_fake", "error_r", "error_g")
 
-    def step():
-        # (0) R: the mean of all that x may have been, by the squared error
+    def by_error():
+        """R: the mean of all that x may have been, by the squared error."""
         for _ in range(MOVES):
             y = Tensor(batches.next())
             x = F.avg_pool2d(y, FACTOR)
             error = ((R(x) - y) ** 2).mean()
             R_optimizer.descend(error)
+        R_average.update()
+        return x, y, error.detach()
+
+    def head_start():
+        """D learns what R's images are while R does."""
+        x, y, error = by_error()
+        d = discriminator_step(D, D_optimizer, objective, y, R(x))
+        record.add(d.real, d.fake, error, error)
+
+    def step():
+        x, y, error = by_error()
 
         # (1) D: tell large images from those that G has made of small ones
         fake = G(x)
         d = discriminator_step(D, D_optimizer, objective, y, fake)
 
         # (2) G: make what the D that has just moved takes for a real one, and what is near y
-        weight.advance()
         content = ((fake - y) ** 2).mean()
-        near = lambda *_: content * weight.value
-        g = generator_step(D, G_optimizer, objective, fake, penalty=near)
-        R_average.update()
+        near = lambda *_: args.content * content
+        generator_step(D, G_optimizer, objective, fake, penalty=near)
         G_average.update()
-        record.add(d.loss, g.loss, d.real, d.fake, g.fake, error, content)
-        return fake.detach()
+        record.add(d.real, d.fake, error, content)
 
     truth = test.images[:COUNTED]
     small = F.avg_pool2d(Tensor(backend.asarray(to_unit(truth))), FACTOR).data
@@ -118,9 +124,15 @@ def main(argv=None):
     film = plots.Film(samples())
     parts = {"R": R, "G": G, "D": D, "R_average": R_average, "average": G_average}
     parts |= {"R_optimizer": R_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"weight": weight, "record": record, "film": film}
-    watch = Watch.of_images(record, objective, train, args.batch)
+    parts |= {"record": record, "film": film}
+    show = lambda now: "D(G(x)) {d_fake:.2f}, error R {error_r:.3f} G {error_g:.3f}".format(**now)
+    watch = Watch(record, show=show, batch=args.batch)
     with Session(args, parts, about=train, watch=watch, batches=batches, moves=MOVES) as session:
+        for _ in session.steps(head_start, args.head_start - session.done):
+            pass
+        if session.done == args.head_start:
+            G.load_state(R.state())
+            G_average.load_state(R_average.state())
         for _ in session.steps(step):
             if session.due(args.every):
                 session.show(samples())
@@ -146,7 +158,8 @@ def main(argv=None):
         for name, images in made.items():
             seen = look(C, to_bytes(images), test.labels[:COUNTED])
             marks[name] |= {"Fréchet": seen.frechet(known), "read right": seen.accuracy()}
-    print(table(marks))
+    for name, found in marks.items():
+        print(f"{name:9}" + ", ".join(f"{word} {number:.4f}" for word, number in found.items()))
     squares = F.upsample_nearest(Tensor(small[:SHOWN]), FACTOR).numpy()
     rows = {f"{size // FACTOR} × {size // FACTOR}": squares} | made
     plots.save_figure(picture(rows, marks), args.out / "super_resolution.png")
@@ -170,21 +183,13 @@ def nearness(images, truth) -> dict:
     return {"PSNR, dB": psnr.mean(), "small again": (again**2).mean() ** 0.5}
 
 
-def table(marks) -> str:
-    lines = [" " * 14 + "".join(f"{word:>13}" for word in marks["truth"])]
-    for name, row in marks.items():
-        lines.append(f"{name:14}" + "".join(f"{number:13.4f}" for number in row.values()))
-    return "\n".join(lines)
-
-
 def picture(rows, marks):
     """A row of images of each kind, beside its marks."""
-    words = {"PSNR, dB": "{:.1f} dB", "Fréchet": "Fréchet {:.2f}"}
+    forms = {"PSNR, dB": "\n{:.1f} dB", "Fréchet": "\nFréchet {:.2f}"}
     said = {
-        name: [form.format(m[word]) for word, form in words.items() if word in m]
-        for name, m in marks.items()
+        name: "".join(forms[w].format(m[w]) for w in forms if w in m) for name, m in marks.items()
     }
-    names = ["\n".join([name, *said.get(name, ())]) for name in rows]
+    names = [name + said.get(name, "") for name in rows]
     images = np.concatenate([some[:SHOWN] for some in rows.values()])
     with plots.panels(size=(10, 0.2 + 0.72 * len(rows))) as (figure, panel):
         plots.draw_rows(panel, plots.sample_grid(images, SHOWN), names)

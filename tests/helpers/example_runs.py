@@ -423,7 +423,8 @@ RUNS = {
         not_then="pix2pix.png",
     ),
     "super_resolution": Example(
-        small="--data CLASSES --steps 2 --size 8 --width 4 --batch 8 --every 2 --ruler 2",
+        small="--data CLASSES --steps 2 --head-start 0 --size 8 --width 4 --batch 8 --every 2 "
+        "--ruler 2",
         writes="checkpoint.safetensors classifier.safetensors samples_000002.png "
         "super_resolution.png training.gif",
         resumes=True,
@@ -432,12 +433,14 @@ RUNS = {
         | {key: DCGAN[key] for key in ("--batch", "--every")}
         | {
             "--content": Row("0 10"),
+            "--head-start": Row("1 2", on="--steps 4"),
             "--ruler": Row("1 3"),
             "--apply": Row("IMAGES OTHER", applied),
             "--quick": Row(on="--steps 16"),
         },
-        ways={"without labels": "--data IMAGES"},
+        ways={"without labels": "--data IMAGES", "head start": "--head-start 1"},
         mistakes=(
+            ("--head-start 2", "--head-start 2: wanted fewer than --steps 2"),
             ("--size 9", "image size 9: expected a multiple of 4"),
             ("--size 20 --data IMAGES --content -1", "expected a number >= 0"),
             ("--batch 41", "batch size 41"),
