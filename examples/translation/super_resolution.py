@@ -186,9 +186,7 @@ def nearness(images, truth) -> dict:
 def picture(rows, marks):
     """A row of images of each kind, beside its marks."""
     forms = {"PSNR, dB": "\n{:.1f} dB", "Fréchet": "\nFréchet {:.2f}"}
-    said = {
-        name: "".join(forms[w].format(m[w]) for w in forms if w in m) for name, m in marks.items()
-    }
+    said = {k: "".join(forms[w].format(m[w]) for w in forms if w in m) for k, m in marks.items()}
     names = [name + said.get(name, "") for name in rows]
     images = np.concatenate([some[:SHOWN] for some in rows.values()])
     with plots.panels(size=(10, 0.2 + 0.72 * len(rows))) as (figure, panel):
