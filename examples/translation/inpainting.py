@@ -43,7 +43,7 @@ SHOWN, RATE = 14, 0.3  # images in a picture; the first rate of the search for z
 def parse(argv=None):
     p = options.parser(
         "Holes in images, filled by a GAN.",
-        steps=800,
+        steps=600,
         out="runs/inpainting",
         resumable=True,
         quick={"steps": lambda n: max(1, n // 4), "width": 8, "count": 40, "ruler": 100},

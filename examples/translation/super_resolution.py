@@ -51,7 +51,7 @@ def parse(argv=None):
     )
     options.images(p, batch=32, width=16, lr_g=5e-4, lr_d=1e-3, every=50)
     add = p.add_argument
-    add("--content", type=options.at_least(0), default=4.0, help="λ: J(G) + λ E (y − G(x))²")
+    add("--content", type=options.at_least(0), default=20.0, help="λ: J(G) + λ E (y − G(x))²")
     add("--head-start", type=options.whole(0), default=200, help="steps before G begins, as R")
     add("--ruler", type=options.whole(1), default=300, help="steps of the classifier's training")
     add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
