@@ -1,7 +1,8 @@
 """The geography of the latent space: ways between two z, and the z of an image.
 
     interpolation   lerp, slerp          (White 2016, Sampling Generative Networks)
-    inversion       invert               z = argmin ‖x − G(z)‖ (Zhu et al. 2016, section 3)
+    inversion       invert               z = argmin ‖x − G(z)‖ (Zhu et al. 2016, section 3), of the
+                                         pixels that are there (Yeh et al. 2017)
 
 Arithmetic on z needs no more than + and −: what is added is in evaluation/arithmetic.py.
 """
@@ -82,7 +83,7 @@ class Inversion(NamedTuple):
     """What `invert` has found for n images from k starts each: arrays on G's device."""
 
     z: object  # (n, latent), of the start that came nearest to the image
-    error: object  # (n,), its ‖x − G(z)‖²
+    error: object  # (n,), its ‖x − G(z)‖², weighed and with the penalty if there is one
     every_z: object  # (n, k, latent), the same of every start
     errors: object  # (n, k)
 
@@ -102,6 +103,8 @@ def invert(
     steps=300,
     rate=0.1,
     prior=0.0,
+    weight=None,
+    penalty=None,
     bound: float | None = None,
     progress=False,
 ) -> Inversion:
@@ -119,14 +122,20 @@ def invert(
     prior   λ, a number or a schedule of the step. With σ² for λ this is the most probable z, if
             z ~ N(0, 1) and x is G(z) with noise N(0, σ²) in each pixel. A λ that falls to 0, as
             `linear_decay(λ, steps, start=0)`, keeps z among what G has seen and doesn't bias it.
+    weight  of each pixel's square, an array (n, …) that broadcasts against x: 0 where x is unknown,
+            and the rest of G(z) fills the hole (Yeh et al. 2017)
+    penalty a function of G(z) to numbers (n,), added to the distance: with λ ln(1 − D(G(z))),
+            their prior, z goes to where D takes the whole image for real. That of every start is
+            asked at once, so D is to be in evaluation mode
     bound   z stays in [−bound, bound]: right for uniform noise, which has no ‖z‖² prior. To clip
             Gaussian noise would forbid what G has seen.
 
-    ShapeError unless x, starts and told have as many rows.
+    ShapeError unless x, starts, told and the weight have as many rows.
     """
     whole_number("invert: steps", steps, 1)
     if G.training:
         raise ValueError("invert: G is in training: call eval() first")
+    told = (*told, *([] if weight is None else [weight]))
     if starts.ndim != 3 or {len(x)} != {len(part) for part in (starts, *told)}:
         shapes = [part.shape for part in (x, starts, *told)]
         raise ShapeError(f"invert: got shapes {shapes}, expected (n, …), (n, k, latent), (n, …) …")
@@ -134,18 +143,22 @@ def invert(
     (n, k, latent), xp = starts.shape, backend.xp
     owner = xp.arange(n * k) // k
     x, *told = (Tensor(part[owner]) for part in (x, *told))
+    weight = None if weight is None else told.pop()
     latents = _Latent(starts.reshape(n * k, latent).copy())
-    optimizer, weight = Adam(latents, cosine(rate, steps)), Scheduled(prior, backend)
+    optimizer, shrink = Adam(latents, cosine(rate, steps)), Scheduled(prior, backend)
 
     def distances():
-        """‖x − G(z)‖² of each z."""
-        gap = G(latents.z, *told) - x
-        return sum(gap * gap, tuple(range(1, gap.ndim)))
+        """‖x − G(z)‖² of each z, weighed and with the penalty."""
+        made = G(latents.z, *told)
+        gap = made - x
+        squares = gap * gap if weight is None else gap * gap * weight
+        apart = sum(squares, tuple(range(1, gap.ndim)))
+        return apart if penalty is None else apart + penalty(made)
 
     def step():
-        weight.advance()
+        shrink.advance()
         with frozen(G):
-            loss = sum(distances()) + sum(latents.z * latents.z) * weight.value
+            loss = sum(distances()) + sum(latents.z * latents.z) * shrink.value
             optimizer.descend(loss)
         if bound is not None:
             clip_weights(latents, bound)

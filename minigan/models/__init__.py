@@ -5,7 +5,7 @@ reads. One that takes more than images or noise, or gives more than one thing, i
 GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
 In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, unet, patch,
-residual, waist, classifier.
+residual, waist, superresolution, classifier.
 """
 
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
@@ -22,6 +22,7 @@ from minigan.models.goodfellow import goodfellow_discriminator, goodfellow_gener
 from minigan.models.patch import PatchDiscriminator
 from minigan.models.perceptron import mlp
 from minigan.models.residual import ResidualBlock, residual_generator
+from minigan.models.superresolution import SuperResolution
 from minigan.models.unet import UNet
 from minigan.models.waist import waist_generator
 

@@ -93,12 +93,22 @@ def _number(kind, fits, wanted):
 
 
 def parser(
-    description, *, out, steps=None, epochs=False, resumable=False, quick=None, paper=None
+    description,
+    *,
+    out,
+    steps=None,
+    epochs=False,
+    resumable=False,
+    quick=None,
+    paper=None,
+    after=(),
 ) -> argparse.ArgumentParser:
     """A parser with the options that every example has; `steps` and `out` are their defaults.
 
     steps: None for an example that trains nothing: it has --out alone.
     epochs: also offer --epochs. resumable: also offer --resume.
+    after: names of options that only what comes after the training heeds, so that a resumed run may
+    have others.
     quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
     as a default makes something of the option's value: {"steps": lambda n: max(1, n // 8)}.
     paper: also offer --paper, which sets other defaults likewise; those of --quick come after.
@@ -107,6 +117,7 @@ def parser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     p.presets = {"paper": paper or {}, "quick": quick or {}}
+    p.free = (*_FREE_ON_RESUME, *after)
     p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
     if steps is None:
         return p
@@ -204,7 +215,7 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
 
     `args.resume` is then the checkpoint's path, and `args.out` its folder unless given; in a run
     from the start, `args.resume` is None. CheckpointError if an option contradicts the
-    checkpoint, unless it is one of _FREE_ON_RESUME.
+    checkpoint, unless it is one of _FREE_ON_RESUME or comes after the training.
     """
     args = p.parse_args(argv)
     if getattr(args, "resume", None) is not None:
@@ -226,7 +237,7 @@ def _resumed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
     options = checkpoint.peek(path).get("options", {})
     given = _given(p, argv)
     for key, value in given.items():
-        if key not in _FREE_ON_RESUME and key in options and value != options[key]:
+        if key not in p.free and key in options and value != options[key]:
             made, asked = _in_words(key, options[key]), _in_words(key, value)
             raise CheckpointError(
                 f"{path} was made {made}, which a run {asked} does not continue: "

@@ -105,6 +105,23 @@ def test_inverting_a_linear_generator_is_ridge_regression(prior):
     np.testing.assert_array_equal(starts, given)
 
 
+def test_a_hole_is_not_seen_and_a_penalty_is_heeded():
+    """argmin Σ w (x − W z − y)² + c ‖W z + y‖² = (Wᵀ (w + c) W)⁻¹ Wᵀ (w (x − y) − c y)."""
+    G, x, starts, y = linear()
+    w, c = np.array([[0, 1, 2, 3, 4.0]] * 4), 0.5
+    how = {"steps": 600, "weight": w, "penalty": lambda made: (made * made).sum(1) * c}
+    found = invert(G, x, starts, y, **how)
+    W = G.linear.weight.numpy().T
+    for i, z in enumerate(found.z):
+        right = W.T @ (w[i] * (x[i] - y[i]) - c * y[i])
+        np.testing.assert_allclose(z, np.linalg.solve(W.T * (w[i] + c) @ W, right), atol=1e-5)
+        made = W @ z + y[i]
+        value = (w[i] * (x[i] - made) ** 2).sum() + c * (made**2).sum()
+        np.testing.assert_allclose(found.errors[i], value, rtol=1e-5)
+    x[:, 0] = 7.0  # in the hole
+    np.testing.assert_array_equal(invert(G, x, starts, y, **how).z, found.z)
+
+
 def test_a_prior_that_falls_to_nothing_leaves_no_trace():
     G, x, starts, y = linear()
     fading = optim.linear_decay(5.0, 300, start=0)
@@ -143,7 +160,7 @@ def test_the_start_that_comes_nearest_counts():
 
 
 def test_captured_steps_find_what_eager_ones_find(cuda):
-    """A DCGAN told classes, with a prior and a bound that move from step to step."""
+    """A DCGAN told classes, with a prior that moves from step to step, a bound and a penalty."""
     shape = {"size": 8, "width": 2, "classes": 3, "latent": 4}
     state = models.ConditionalGenerator(rng=cpu.generator(0), **shape).state()
     rng, results = cpu.generator(1), []
@@ -153,7 +170,9 @@ def test_captured_steps_find_what_eager_ones_find(cuda):
         G.load_state(state)
         given = map(device.asarray, (x, starts, np.array([0, 2])))
         fading = optim.linear_decay(1.0, 8, start=0)
-        found = invert(G, *given, steps=10, prior=fading, bound=1.0)
+        weight = device.asarray(np.linspace(0, 1, 2 * 64).reshape(2, 8, 8, 1).astype("float32"))
+        how = {"weight": weight, "penalty": lambda made: (made * made).sum((1, 2, 3)) * 0.1}
+        found = invert(G, *given, steps=10, prior=fading, bound=1.0, **how)
         results.append([device.to_numpy(part) for part in found])
     for here, there in zip(*results, strict=True):
         np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3)
@@ -168,5 +187,7 @@ def test_what_cannot_be_inverted_is_said():
     for wrong in ((x[:3], starts, y), (x, starts[:, 0], y), (x, starts, y[:1])):
         with pytest.raises(ShapeError, match="invert: got shapes"):
             invert(G, *wrong)
+    with pytest.raises(ShapeError, match="invert: got shapes"):
+        invert(G, x, starts, y, weight=np.ones((1, 5)))
     with pytest.raises(ValueError, match="steps is 0"):
         invert(G, x, starts, y, steps=0)

@@ -132,6 +132,11 @@ def kept_elsewhere(value, seen, usual):
     assert seen.rows[0].tobytes() == usual.rows[0].tobytes() and len(seen.optimizers) == 2
 
 
+def searched(value, seen, usual):
+    """The search for z, beside the training of G and D, and of the ruler if there is one."""
+    assert int(value) in [optimizer.t for optimizer in seen.optimizers]
+
+
 def windows(value, seen, usual):
     assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
 
@@ -190,6 +195,7 @@ MODES = {
     "--critic-steps": Row("2 3"),
     "--pack": Row("2 4"),
 }
+SEARCHED = "--steps 30 --every 30 --lr-g 0.01 --lr-d 0.01 --descent 40"  # of a G that heeds its z
 WITH_RATES = "--lr-g 1e30 --lr-d 1e30"
 
 RUNS = {
@@ -527,6 +533,61 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 1000",
         not_then="domain_transfer.png",
+    ),
+    "super_resolution": Example(
+        small="--data CLASSES --steps 2 --head-start 0 --size 8 --width 4 --batch 8 --every 2 "
+        "--ruler 2",
+        writes="checkpoint.safetensors classifier.safetensors samples_000002.png "
+        "super_resolution.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--width", "--lr-g", "--lr-d", "--data", "--size")}
+        | {key: DCGAN[key] for key in ("--batch", "--every")}
+        | {
+            "--content": Row("0 10"),
+            "--head-start": Row("1 2", on="--steps 4"),
+            "--ruler": Row("1 3"),
+            "--apply": Row("IMAGES OTHER", applied),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"without labels": "--data IMAGES", "head start": "--head-start 1"},
+        mistakes=(
+            ("--head-start 2", "--head-start 2: wanted fewer than --steps 2"),
+            ("--size 9", "image size 9: expected a multiple of 4"),
+            ("--size 20 --data IMAGES --content -1", "expected a number >= 0"),
+            ("--batch 41", "batch size 41"),
+            ("--apply no/such/folder", "no such folder of images"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="super_resolution.png",
+    ),
+    "inpainting": Example(
+        small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
+        "--every 2 --hole 4 --count 4 --starts 2 --descent 3 --ruler 2",
+        writes="checkpoint.safetensors classifier.safetensors inpainting.png "
+        "samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: row for key, row in DCGAN.items() if key != "--samples"}
+        | {
+            "--hole": Row("2 6"),
+            "--window": Row("3 5", on=SEARCHED),
+            "--prior": Row("100 1000", on=SEARCHED),
+            "--count": Row("1 3"),
+            "--starts": Row("1 3", on=SEARCHED),
+            "--descent": Row("5 7", searched),
+            "--ruler": Row("1 3"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"without labels": "--data IMAGES"},
+        mistakes=(
+            ("--hole 8", "--hole 8: images have 8 pixels a side, wanted fewer"),
+            ("--window 8", "--window 8: images have 8 pixels a side, wanted fewer"),
+            ("--size 9", "image size 9"),
+            ("--batch 41", "batch size 41"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="inpainting.png",
     ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",

@@ -27,6 +27,7 @@ from minigan.models import (
     PatchDiscriminator,
     ProjectionDiscriminator,
     ResidualBlock,
+    SuperResolution,
     UNet,
     began_discriminator,
     began_generator,
@@ -39,6 +40,7 @@ from minigan.models import (
     residual_generator,
     waist_generator,
 )
+from minigan.models.superresolution import with_means
 
 SIZES = [(8, 4, 1), (14, 7, 1), (28, 7, 2), (32, 4, 3), (64, 4, 4)]  # size, start, stages
 
@@ -587,3 +589,41 @@ def test_through_a_waist_everything_depends_on_everything():
     assert changed[waist_generator] > 0.9 and changed[residual_generator] < 0.6
     with pytest.raises(ValueError, match="image size 9"):
         waist_generator(rng=rng(), size=9)
+
+
+# --- Super-resolution ---
+
+
+def test_means_are_as_wanted_and_pixels_stay_in_their_range():
+    """Where a block is too bright its light is scaled, and else the lack of it: a plain loop."""
+    y, x = (fill(shape, seed=k).clip(-1, 1) for k, shape in enumerate([(2, 8, 4, 1), (2, 2, 1, 1)]))
+    x[0, 0], x[0, 1] = -1, 1
+    made = with_means(tensor(y), tensor(x)).numpy()
+    for n, i in np.ndindex(2, 2):
+        block = (1 + y[n, 4 * i : 4 * i + 4]) / 2
+        m, mu = (1 + x[n, i, 0, 0]) / 2, block.mean()
+        wanted = block * m / mu if mu > m else 1 - (1 - block) * (1 - m) / (1 - mu)
+        np.testing.assert_allclose((1 + made[n, 4 * i : 4 * i + 4]) / 2, wanted, atol=1e-5)
+    assert np.abs(made).max() <= 1
+    np.testing.assert_allclose(made.reshape(2, 2, 4, 1, 4, 1).mean((2, 4)), x, atol=1e-5)
+    check_gradients(with_means, y, x.clip(-0.9, 0.9), order=1)
+
+
+@pytest.mark.parametrize("value", [-1, 0.3, 1])
+def test_blocks_of_one_value_can_be_given_any_mean(value):
+    x = tensor(np.linspace(-1, 1, 12).reshape(3, 2, 2, 1))
+    made = with_means(tensor(np.full((3, 8, 8, 1), float(value))), x).numpy()
+    np.testing.assert_allclose(made, x.numpy().repeat(4, 1).repeat(4, 2), atol=1e-5)
+    with pytest.raises(ShapeError, match="with_means: images"):
+        with_means(tensor(np.zeros((3, 8, 6, 1))), x)
+
+
+def test_super_resolution_learns_everywhere():
+    G = SuperResolution(rng=rng(1), channels=2, width=3, blocks=1)
+    x = values((4, 3, 5, 2))
+    x = x / float(abs(x.numpy()).max())
+    images = G(x)
+    assert images.shape == (4, 12, 20, 2) and abs(images.numpy()).max() <= 1
+    loss = ((images - values((4, 12, 20, 2), 3)) ** 2).mean()
+    for p, g in zip(G.parameters(), grad(loss, G.parameters()), strict=True):
+        assert g.dtype == np.float32 and g.numpy().any(), p.node.name

@@ -101,6 +101,19 @@ def test_a_resumed_run_may_not_contradict_its_checkpoint(saved):
     assert parse("--resume", saved, "--lr-g", 0.1).lr_g == 0.1
 
 
+def test_what_comes_after_the_training_a_resumed_run_may_have_otherwise(tmp_path):
+    p = options.parser("", out=tmp_path, steps=3, resumable=True, after=("count",))
+    for name in ("--count", "--width"):
+        p.add_argument(name, type=options.whole(1), default=4)
+    given = options.parse(p, ["--count", "5", "--width", "6"])
+    checkpoint.save(tmp_path / checkpoint.NAME, {}, step=1, options=options.saved(given))
+    assert options.parse(p, ["--resume"]).count == 5
+    again = options.parse(p, ["--resume", "--count", "7"])
+    assert (again.count, again.width) == (7, 6)
+    with pytest.raises(CheckpointError, match="made with --width 6"):
+        options.parse(p, ["--resume", "--width", "4"])
+
+
 def test_a_run_of_another_script_is_not_gone_on_with(tmp_path):
     """Seen by an option whose choices are others there, before anything is built after it."""
     p = options.parser("", out=tmp_path, steps=3, resumable=True)
