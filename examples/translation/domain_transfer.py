@@ -39,7 +39,7 @@ from minigan.training import (
     run,
 )
 
-HOW = {"batch": 128, "rate": 5e-3}  # f and the ruler learn
+BATCH = 128  # images at once, by which f and the ruler learn
 SPECKLE = 0.3  # noise on G(s) before f sees it: else G learns a speckle that deceives f
 KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted, a class's shown
 
@@ -50,7 +50,7 @@ def parse(argv=None):
         steps=300,
         out="runs/domain_transfer",
         resumable=True,
-        quick={"steps": 60, "images": 4000, "classifier_steps": 150, "every": 20},
+        quick={"steps": lambda n: max(1, n // 5), "images": 4000, "classifier_steps": 150},
     )
     options.images(p, split=True, batch=32, width=24, lr_g=1e-3, lr_d=5e-4, every=50)
     add, weight = p.add_argument, {"type": options.at_least(0)}
@@ -102,10 +102,10 @@ def main(argv=None):
         if isinstance(layer, BatchNorm):
             layer.momentum = 1.0  # a batch of sources comes last; the average averages over these
     make_folder(args.out)
-    how = HOW | {"steps": args.classifier_steps}
+    how = {"steps": args.classifier_steps, "batch": min(BATCH, len(train))}
     ruler = kept_classifier(kept / "ruler.safetensors", train, backend, seed=0, **how)
-    how |= {"seed": args.seed, "width": args.width, "augment": data.warped}
-    C = kept_classifier(kept / "f.safetensors", sources, backend, **how)
+    how |= {"seed": args.seed, "width": args.width, "batch": min(BATCH, len(sources))}
+    C = kept_classifier(kept / "f.safetensors", sources, backend, augment=data.warped, **how)
 
     rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]
     G_optimizer = optim.Adam(g, rates[0], betas=(0.5, 0.999))

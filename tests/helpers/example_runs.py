@@ -507,7 +507,7 @@ RUNS = {
     "domain_transfer": Example(
         small="--data digits --images 200 --steps 2 --classifier-steps 2 --width 4 --batch 8 "
         "--every 2",
-        smaller={"COUNTED": 40, "KNOWN": 100, "HOW": {"batch": 8, "rate": 5e-3}},
+        smaller={"COUNTED": 40, "KNOWN": 100},
         writes="checkpoint.safetensors domain_transfer.png f.safetensors ruler.safetensors "
         "samples_000002.png training.gif",
         resumes=True,
