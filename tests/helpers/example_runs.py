@@ -696,7 +696,7 @@ RUNS = {
         options=TRAINING
         | {key: row for key, row in DCGAN.items() if key not in ("--samples", "--every")}
         | {
-            "checkpoint": Row("BEGAN BEGAN/checkpoint.safetensors", found_again),
+            "checkpoint": Row("USUAL USUAL/checkpoint.safetensors", found_again),
             "--morph": Row("IMAGES/01.png,IMAGES/02.png IMAGES/03.png,OTHER/02.png"),
             "--quick": Row(on="--steps 16"),
             "--ruler": Row("1 3"),
