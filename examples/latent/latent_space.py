@@ -77,7 +77,7 @@ def main(argv=None):
         return status
     space = LatentSpace(path or args.out / checkpoint.NAME, points, train)
     make_folder(args.out)
-    C, how = None, {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
+    C, how = None, {"seed": 0, "steps": args.ruler}
     if train.labels is not None:
         C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
 

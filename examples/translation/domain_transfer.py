@@ -39,7 +39,6 @@ from minigan.training import (
     run,
 )
 
-BATCH = 128  # images at once, by which f and the ruler learn
 SPECKLE = 0.3  # noise on G(s) before f sees it: else G learns a speckle that deceives f
 KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted, a class's shown
 
@@ -61,7 +60,7 @@ def parse(argv=None):
     add("--beta", **weight, default=60.0, help="that of G(t) = t")
     add("--gamma", **weight, default=0.0, help="that of the total variation of G's images")
     add("--classifiers", type=Path, help="the folder that keeps f and the ruler; by default --out")
-    add("--apply", metavar="FOLDER", help="in the end, map the images in it: into OUT/applied")
+    options.applied(p)
     return options.parse(p, argv)
 
 
@@ -102,9 +101,9 @@ def main(argv=None):
         if isinstance(layer, BatchNorm):
             layer.momentum = 1.0  # a batch of sources comes last; the average averages over these
     make_folder(args.out)
-    how = {"steps": args.classifier_steps, "batch": min(BATCH, len(train))}
+    how = {"steps": args.classifier_steps}
     ruler = kept_classifier(kept / "ruler.safetensors", train, backend, seed=0, **how)
-    how |= {"seed": args.seed, "width": args.width, "batch": min(BATCH, len(sources))}
+    how |= {"seed": args.seed, "width": args.width}
     C = kept_classifier(kept / "f.safetensors", sources, backend, augment=data.warped, **how)
 
     rates = [optim.linear_decay(lr, args.steps) for lr in (args.lr_g, args.lr_d)]

@@ -124,7 +124,7 @@ def main(argv=None):
     }
     C = None
     if train.labels is not None:
-        how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
+        how = {"seed": 0, "steps": args.ruler}
         C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
     words = {name: marks(images, truth, hole, test.labels, C) for name, images in filled.items()}
     print("\n".join(f"{name:15}{said}" for name, said in words.items()))

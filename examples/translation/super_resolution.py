@@ -54,7 +54,7 @@ def parse(argv=None):
     add("--content", type=options.at_least(0), default=20.0, help="λ: J(G) + λ E (y − G(x))²")
     add("--head-start", type=options.whole(0), default=200, help="steps before G begins, as R")
     add("--ruler", type=options.whole(1), default=300, help="steps of the classifier's training")
-    add("--apply", metavar="FOLDER", help="in the end, enlarge the images in it: into OUT/applied")
+    options.applied(p, "enlarge")
     return options.parse(p, argv)
 
 
@@ -152,7 +152,7 @@ def main(argv=None):
     }
     marks = {name: nearness(images, truth) for name, images in made.items()}
     if train.labels is not None:
-        how = {"seed": 0, "steps": args.ruler, "batch": min(128, len(train))}
+        how = {"seed": 0, "steps": args.ruler}
         C = kept_classifier(args.out / "classifier.safetensors", train, backend, **how)
         known = look(C, truth)
         for name, images in made.items():

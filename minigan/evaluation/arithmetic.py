@@ -46,7 +46,11 @@ def attribute_vectors(z, has, *, count, rng: Generator, of=3) -> np.ndarray:
     z, has = np.asarray(z), np.asarray(has, bool)
     if z.ndim != 2 or has.shape != z.shape[:1]:
         raise ValueError(f"attribute_vectors: z {z.shape}, has {has.shape}: wanted (n, d) and (n,)")
-    with_it, without = attribute_members(has, count=count, rng=rng, of=of)
+    return _difference(z, *attribute_members(has, count=count, rng=rng, of=of))
+
+
+def _difference(z, with_it, without) -> np.ndarray:
+    """The mean z of some, indices (count, of), less that of others: (count, latent)."""
     return z[with_it].mean(axis=1) - z[without].mean(axis=1)
 
 
@@ -104,7 +108,7 @@ def find_vector(lots, has, judge, *, rng: Generator, choice=32, length=1.0, of=3
     """
     first, second, third = map(np.asarray, lots)
     with_it, without = attribute_members(has[0], count=choice, rng=rng, of=of)
-    vectors = length * (first[with_it].mean(axis=1) - first[without].mean(axis=1))
+    vectors = length * _difference(first, with_it, without)
     random = random_vectors(vectors, rng)
     tried, luck = (_shares(second, has[1], some, judge) for some in (vectors, random))
     vector, lucky = vectors[tried.argmax()], random[luck.argmax()]

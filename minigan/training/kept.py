@@ -12,6 +12,8 @@ from minigan.nn import Module
 from minigan.training import checkpoint
 from minigan.training.options import building
 
+BATCH = 128  # images at once, or all, if they are fewer
+
 
 def kept_classifier(
     path: Path, dataset: Dataset, backend: Backend, *, seed, width=16, augment=shifted, **how
@@ -20,12 +22,13 @@ def kept_classifier(
     alike, or a new one, which is put there.
 
     width: of the network, see `image_classifier`. augment, how: what `train_classifier` is told
-    beside the seed; JSON values, but for augment, of which the name is kept. If the file is of
-    another training, a line says so. DataError for images without labels, OptionError for a size
-    that does not halve evenly.
+    beside the seed; JSON values, but for augment, of which the name is kept. Without "batch" it is
+    BATCH. If the file is of another training, a line says so. DataError for images without labels,
+    OptionError for a size that does not halve evenly.
     """
     if dataset.labels is None:
         raise DataError(f"{dataset.name}: no labels to train a classifier with")
+    how = {"batch": min(BATCH, len(dataset))} | how
     weights, dropout, shifts = backend.generator(seed).spawn(3)
     _, size, _, channels = dataset.images.shape
     shape = {"size": size, "channels": channels, "classes": len(dataset.classes)}

@@ -201,10 +201,14 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
         p.add_argument("--data", nargs=2, metavar=("A", "B"), help="two folders of images")
     size = "pixels, the side to which images in folders are resized"
     p.add_argument("--size", type=whole(8), default=32, help=size)
-    p.add_argument(
-        "--apply", metavar="FOLDER", help="in the end, map the images in it: into OUT/applied"
-    )
+    applied(p)
     shared(p, **defaults)
+
+
+def applied(p: argparse.ArgumentParser, verb="map"):
+    """Adds --apply, of which `to_apply` gives the folder: what G does to the images in it."""
+    words = f"in the end, {verb} the images in it: into OUT/applied"
+    p.add_argument("--apply", metavar="FOLDER", help=words)
 
 
 # --- What was asked for --------------------------------------------------------------------------

@@ -14,7 +14,7 @@ SMALL = ["--data=digits", "--images=200", "--width=4", "--batch=8"]
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     example, draw = module("domain_transfer"), data.drawn_digits
-    for name, value in {"COUNTED": 40, "KNOWN": 100, "BATCH": 8}.items():
+    for name, value in {"COUNTED": 40, "KNOWN": 100}.items():
         monkeypatch.setattr(example, name, value)
     monkeypatch.setattr(data, "drawn_digits", lambda n, seed: draw(min(n, 300), seed))
 
