@@ -125,6 +125,12 @@ def applied(value, seen, usual):
     assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
 
 
+def applied_backward(value, seen, usual):
+    """As many images, and the run is the same; which G it is stands in the example's own test."""
+    assert seen.out == usual.out and "40 images mapped" in seen.out
+    assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
+
+
 def kept_elsewhere(value, seen, usual):
     """The classifiers that the usual run has kept are used, and the run is the same."""
     kept = {"f.safetensors", "ruler.safetensors"}
@@ -458,6 +464,7 @@ RUNS = {
             "--data": Row("IMAGES,OTHER OTHER,IMAGES", on="--size 8"),
             "--size": Row("16 24", on="--data IMAGES OTHER"),
             "--apply": Row("IMAGES CLASSES", applied),
+            "--backward": Row(seen=applied_backward, on="--apply IMAGES"),
             "--cycle": Row("0 1"),
             "--identity": Row("1 5", on="--pair day"),
             "--generator": Row("unet residual"),
