@@ -3,10 +3,10 @@
 G is trained to draw digits out of noise, as ever. Then, for an image with a hole, z is looked for
 whose G(z) is the image where there is one, z = argmin Σ w (x − G(z))² + λ ln(1 − D(G(z))). The
 first term is the context, with w = 0 in the hole; the second, the prior, keeps z where D takes G(z)
-for real. What G(z) has in place of the hole is the filling. A descent from any z ends in some side
-valley; so it begins at those of many whose images already agree best.
+for real. What G(z) has in place of the hole is the filling. A descent from any z often ends in a
+side valley; so it begins at those of many whose images already agree best.
 
-    python examples/translation/inpainting.py                two minutes on one CPU core
+    python examples/translation/inpainting.py                a good two minutes on one CPU core
     python examples/translation/inpainting.py --resume --hole 16 --prior 0   fills other holes
     python examples/translation/inpainting.py --data fashion-mnist
 

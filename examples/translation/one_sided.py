@@ -70,7 +70,7 @@ PAIRS = {
         (data.SQUARES["lights"], data.SQUARES["bars"]),
         (3, 1),
         lambda rng, *c: waist_generator(rng=rng, inputs=c[0], channels=c[1], width=16, hidden=128),
-        lambda rng, c: dcgan_discriminator(  # with batch norm no bars came of it
+        lambda rng, c: dcgan_discriminator(  # with batch norm bars come late
             rng=rng, size=16, channels=c, width=16, batch_norm=False
         ),
     ),
