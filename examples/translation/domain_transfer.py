@@ -4,7 +4,7 @@ G = g ∘ f. The features f are given and stay as they are: those of a classifie
 digits alone. D has three classes: G's images of sources s, G's images of targets t, and targets.
 Two terms tie G down: f sees in G(s) what it sees in s (α), and targets stay as they are (β).
 
-    python examples/translation/domain_transfer.py                       five minutes, one CPU core
+    python examples/translation/domain_transfer.py                       two minutes, one CPU core
     python examples/translation/domain_transfer.py --alpha 0 --beta 0    no longer the digit in s
     python examples/translation/domain_transfer.py --classifiers FOLDER  which has f and the ruler
     python examples/translation/domain_transfer.py --resume --apply FOLDER
@@ -45,12 +45,12 @@ KNOWN, COUNTED, SHOWN = 10_000, 3000, 3  # targets, new sources that are counted
 def parse(argv=None):
     p = options.parser(
         "Domain transfer: coloured digits on clutter to MNIST, by features that are given.",
-        steps=500,
+        steps=600,
         out="runs/domain_transfer",
         resumable=True,
         quick={"steps": lambda n: max(1, n // 5), "images": 4000, "classifier_steps": 150},
     )
-    options.images(p, split=True, batch=32, width=24, lr_g=2e-3, lr_d=1e-3, every=100)
+    options.images(p, split=True, batch=32, width=24, lr_g=2e-3, lr_d=1e-3, every=50)
     add, weight = p.add_argument, {"type": options.at_least(0)}
     add("--images", type=options.whole(10), default=20_000, help="sources that are drawn")
     add("--classifier-steps", type=options.whole(1), default=1300, help="of f and of the ruler")
