@@ -3,8 +3,8 @@
 D_B says whether G_AB(a) looks like B; of all mappings that do, the one is wanted that can be
 undone: J(G) + λ (E |G_BA(G_AB(a)) − a| + E |G_AB(G_BA(b)) − b|). Discs of six hues and bars of six
 orientations are a pair that only this term resolves; without it (--cycle 0) another hue comes back.
-The right one is no proof that B shows it: the colours of walls by day come back from a night that
-has none, hidden in G_AB(a) (Chu et al. 2017), until a little noise is put on it.
+The right one is no proof that B shows it: the colours of walls by day can come back from a night
+that has none, hidden in G_AB(a) (Chu et al. 2017), until noise is put on it.
 
     python examples/translation/cyclegan.py                               90 seconds on one CPU core
     python examples/translation/cyclegan.py --pair day                    a street at night
