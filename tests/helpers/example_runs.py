@@ -204,6 +204,12 @@ RUNS = {
         writes="information_theory.png",
         options={"--out": Row("elsewhere deep/er", elsewhere)},
     ),
+    "maximum_likelihood": Example(
+        small="",
+        smaller={"STEPS": 3},
+        writes="maximum_likelihood.png",
+        options={"--out": Row("deep/er", elsewhere)},
+    ),
     "oscillation": Example(
         small="",
         smaller={"STEPS": 30},
