@@ -720,6 +720,27 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
         not_then="latent_space.png",
     ),
+    "random_field": Example(
+        small="--steps 2 --batch 8 --width 8 --latent 3 --critic-steps 1",
+        smaller={"COUNTED": 100, "SETS": 2},
+        writes="checkpoint.safetensors random_field.png",
+        resumes=True,
+        options=TRAINING
+        | {
+            "--sigma": Row("0.2 1"),
+            "--length": Row("0.1 0.5"),
+            "--width": Row("4 12"),
+            "--batch": Row("4 16"),
+            "--latent": Row("2 6"),
+            "--lr-g": Row("1e-4 1e-2"),
+            "--lr-d": Row("1e-4 1e-2", on="--critic-steps 2"),
+            "--critic-steps": Row("2 3"),
+            "--quick": Row(on="--steps 16"),
+        },
+        mistakes=(("--sigma 0", "expected a number > 0"),),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="random_field.png",
+    ),
     "evaluate_mnist": Example(
         small="--data digits --steps 2 --count 100 --centres 4",
         writes="classifier.safetensors scores.json scores.png",
