@@ -80,6 +80,12 @@ def more_curves(value, seen, usual):
     assert int(seen.files["began.png"]) > int(usual.files["began.png"])
 
 
+def more_tails(value, seen, usual):
+    """A curve more in one picture, and nothing else."""
+    assert int(seen.files.pop("tails.png")) == int(usual.files["tails.png"]) + 1
+    assert seen.files.items() < usual.files.items()
+
+
 def saves(value, seen, usual):
     assert seen.saves == sorted({*range(int(value), 4, int(value)), 4})
 
@@ -223,9 +229,11 @@ RUNS = {
     ),
     "gaussian_1d": Example(
         small="--steps 2 --batch 8 --frames 0",
-        writes="result.png",
+        writes="result.png tails.json tails.png",
         options=TRAINING
         | {
+            "--noise": Row("uniform"),
+            "--beside": Row("USUAL", more_tails),
             "--mean": Row("0 -3"),
             "--std": Row("0.5 3"),
             "--batch": Row("4 16"),
@@ -234,8 +242,9 @@ RUNS = {
             "--raw": Row(),
             "--frames": Row("1 4", frames, "--steps 64"),
         },
-        ways={"with a film": "--frames 2"},
+        ways={"with a film": "--frames 2", "uniform": "--noise uniform"},
         mistakes=(
+            ("--beside no/such/run", "no run of this script"),
             ("--mean 1e30", "float32"),
             ("--std 1e-30", "float32"),
             ("--std 1e30", "float32"),
