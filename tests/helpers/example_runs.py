@@ -271,10 +271,15 @@ RUNS = {
         options=TRAINING
         | MODES
         | {
+            "--answers": Row("2 3"),
             "--frames": Row("2 4", frames, "--steps 4"),
             "--quick": Row(on="--steps 16"),
         },
-        ways={"packed": "--pack 2", "of a grid": "--loss wasserstein --data grid"},
+        ways={
+            "packed": "--pack 2",
+            "max min": "--answers 2",
+            "of a grid": "--loss wasserstein --data grid",
+        },
         mistakes=(
             ("--pack 3", "--batch 16 can't be packed by --pack 3"),
             ("--lr-g -1", "expected a number > 0"),
