@@ -2,15 +2,14 @@
 
 D_B says whether G_AB(a) looks like B; of all mappings that do, the one is wanted that can be
 undone: J(G) + λ (E |G_BA(G_AB(a)) − a| + E |G_AB(G_BA(b)) − b|). Discs of six hues and bars of six
-orientations are a pair that only this term resolves; without it (--cycle 0) the way back finds
-another hue. That it finds the right one is no proof that B says so: by day walls have colours which
-night does not show, and yet they come back, hidden in G_AB(a) (Chu et al. 2017), until a little
-noise is put on it.
+orientations are a pair that only this term resolves; without it (--cycle 0) another hue comes back.
+The right one is no proof that B shows it: the colours of walls by day come back from a night that
+has none, hidden in G_AB(a) (Chu et al. 2017), until a little noise is put on it.
 
-    python examples/translation/cyclegan.py                               a minute on one CPU core
+    python examples/translation/cyclegan.py                               90 seconds on one CPU core
     python examples/translation/cyclegan.py --pair day                    a street at night
     python examples/translation/cyclegan.py --data horses zebras --size 64
-    python examples/translation/cyclegan.py --resume --apply FOLDER       its images, from A to B
+    python examples/translation/cyclegan.py --resume --apply FOLDER       from A to B, or --backward
 
 It writes cyclegan.png, samples_*.png, training.gif and checkpoint.safetensors.
 """
@@ -35,10 +34,10 @@ PARTS = {"generator": "unet", "batch": 4, "width": 16, "lr_d": 1e-3}  # part by 
 def parse(argv=None):
     p = options.parser(
         "CycleGAN: from one set of images to another, and back.",
-        steps=2000,
+        steps=3000,
         out="runs/cyclegan",
         resumable=True,
-        quick={"steps": lambda n: max(1, n // 8), "every": 100},
+        quick={"steps": lambda n: max(1, n // 12), "every": 100},
     )
     options.translation(p, batch=None, width=None, lr_g=1e-3, lr_d=None, every=250)
     add = p.add_argument
@@ -57,6 +56,7 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     backend, folder = options.device(args), options.to_apply(args)
+    way = int(vars(args).pop("backward"))  # 0: --apply maps from A to B
     given, pair = options.domains(args), data.DOMAINS[args.pair]
     sets = given or pair.draw(args.images, args.seed)
     new = given or pair.draw(COUNTED, [args.seed, 1])
@@ -128,8 +128,8 @@ def main(argv=None):
         return session.status
 
     if folder:
-        shown = {"size": size, "channels": channels[0], "backend": backend}
-        count = apply_to_folder(averages[0].network, folder, args.out, **shown)
+        shown = {"size": size, "channels": channels[way], "backend": backend}
+        count = apply_to_folder(averages[way].network, folder, args.out, **shown)
         print(f"{count} images mapped: {args.out / 'applied'}")
         if session.done == session.start:
             return session.status

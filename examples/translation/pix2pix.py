@@ -46,10 +46,10 @@ DRAWN = 32  # pixels, the side of drawn maps
 def parse(argv=None):
     p = options.parser(
         "Pix2pix: a U-Net and a patch discriminator, on pairs.",
-        steps=2000,
+        steps=4000,
         out="runs/pix2pix",
         resumable=True,
-        quick={"steps": lambda n: max(1, n // 8), "every": 100},
+        quick={"steps": lambda n: max(1, n // 16), "every": 100},
     )
     options.translation(p, paired=True, batch=16, width=16, lr_g=1e-3, lr_d=5e-4, every=250)
     add, one = p.add_argument, p.add_mutually_exclusive_group().add_argument

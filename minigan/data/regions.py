@@ -2,7 +2,9 @@
 
 A map is two regions with a wavy border, a few black houses, and a legend: two patches of colour in
 the corner. Its picture has each region striped in white on paper, along x in the one and along y in
-the other. The left patch is the first region's paper, the right one the second's. So of a picture
+the other. The left patch is the first region's paper, the right one the second's. The picture has
+no legend, its corner is white: else it would tell by itself which way its stripes should run. So of
+a picture
 
     the direction of stripes   stands in the map at the very place
     the houses                 stand there too, as small as 2 × 2 pixels
@@ -50,9 +52,9 @@ def drawn_regions(n: int, seed=0) -> tuple[Dataset, Dataset]:
     paper = np.where(second[..., None], papers[:, None, None, 1], papers[:, None, None, 0])
     pictures = np.where(striped, np.uint8(255), paper)
     maps = np.repeat(LAND[second.astype(int)][..., None], 3, -1)
-    for images in (maps, pictures):
-        for k in (0, 1):
-            images[:, :LEGEND, k * LEGEND : (k + 1) * LEGEND] = papers[:, None, None, k]
+    pictures[:, :LEGEND, : 2 * LEGEND] = 255
+    for k in (0, 1):
+        maps[:, :LEGEND, k * LEGEND : (k + 1) * LEGEND] = papers[:, None, None, k]
     houses = _houses(rng, n)
     maps[houses], pictures[houses] = 0, 0
     recipe = f"regions({n}, {seed})"

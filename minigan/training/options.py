@@ -190,7 +190,8 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
     """Adds what goes from images to images: the user's own, --size and --apply; some of SHARED.
 
     paired: --pairs FOLDER with --source, for images that belong together side by side; otherwise
-    --data A B, two folders of images that do not.
+    --data A B, two folders of images that do not, and --backward, by which --apply maps from B to A
+    (no part of the run: take it out of the options).
     """
     if paired:
         p.add_argument("--pairs", metavar="FOLDER", help="of images with a pair side by side each")
@@ -199,6 +200,7 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
         )
     else:
         p.add_argument("--data", nargs=2, metavar=("A", "B"), help="two folders of images")
+        p.add_argument("--backward", action="store_true", help="--apply maps from B to A")
     size = "pixels, the side to which images in folders are resized"
     p.add_argument("--size", type=whole(8), default=32, help=size)
     applied(p)
@@ -391,9 +393,11 @@ def to_apply(args: argparse.Namespace) -> Path | None:
     """The folder that --apply names, looked at before the run; and taken out of the options, as it
     is no part of the run and its checkpoint. None if there is none.
 
-    DataError if there is no such folder or no image in it.
+    DataError if there is no such folder or no image in it; OptionError for --backward without it.
     """
     folder = vars(args).pop("apply")
+    if folder is None and getattr(args, "backward", False):
+        raise OptionError("--backward: says which way --apply FOLDER maps, and there is none")
     if folder is not None:
         folder = data.expand(folder)
         data.image_files(folder)

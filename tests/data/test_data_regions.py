@@ -28,7 +28,7 @@ def test_what_the_map_says_of_the_picture_and_what_it_does_not(drawn):
     assert np.array_equal(black, (pictures == 0).all(-1))
     assert (black.sum((1, 2)) == HOUSES * HOUSE**2).all()
     legend = (slice(None), slice(LEGEND), slice(2 * LEGEND))
-    assert np.array_equal(maps[legend], pictures[legend])
+    assert (pictures[legend] == 255).all() and (maps[legend].max((0, 1, 2)) < 255).all()
     white = (pictures == 255).all(-1)[:, LEGEND:]
     assert white.mean() == pytest.approx(0.25, abs=0.02)
     # Over many pictures of it each pixel is paper mostly, so the median has no stripes.

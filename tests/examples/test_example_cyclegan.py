@@ -85,11 +85,20 @@ def test_sets_that_are_swapped_do_not_go_on(tmp_path):
     run("cyclegan", "--resume", "--steps=5", "--data", a, b, *out)
 
 
-def test_images_are_mapped_as_by_the_average_from_a_to_b(tmp_path):
-    a, b = folders(tmp_path, 8, 8)
-    out = ["--out", tmp_path / "run"]
-    run("cyclegan", *SMALL, "--data", a, b, *out)
-    said, _ = run("cyclegan", "--resume", "--apply", b, *out)
-    assert "8 images mapped" in said
-    made = {path.name for path in (tmp_path / "run" / "applied").iterdir()}
-    assert made == {f"{i}.png" for i in range(8)}
+def test_a_folder_is_mapped_either_way_and_by_the_average(tmp_path):
+    """Grey bars to coloured discs, or the other way round; the way is no part of the run."""
+    out, few = ["--out", tmp_path / "run"], tmp_path / "few"
+    run("cyclegan", *SMALL, *out)
+    few.mkdir()
+    Image.new("RGB", (20, 16), (255, 40, 0)).save(few / "a.png")
+    before = arrays(tmp_path / "run")
+    for way in ((), ("--backward",), ()):
+        said, _ = run("cyclegan", "--resume", "--apply", few, *way, *out)
+        assert "1 images mapped" in said
+        with Image.open(tmp_path / "run" / "applied" / "a.png") as image:
+            made = np.asarray(image).astype(int)
+        assert made.shape == (16, 16, 3) and (np.ptp(made, axis=-1).max() > 0) == bool(way)
+    after = arrays(tmp_path / "run")
+    assert all((after[key] == x).all() for key, x in before.items())
+    _, err = run("cyclegan", *SMALL, "--backward", *out, status=2)
+    assert "--backward: says which way --apply FOLDER maps" in complaint(err)

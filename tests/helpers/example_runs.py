@@ -131,6 +131,12 @@ def applied(value, seen, usual):
     assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
 
 
+def applied_backward(value, seen, usual):
+    """As many images, and the run is the same; which G it is stands in the example's own test."""
+    assert seen.out == usual.out and "40 images mapped" in seen.out
+    assert seen.rows[0].tobytes() == usual.rows[0].tobytes()
+
+
 def kept_elsewhere(value, seen, usual):
     """The classifiers that the usual run has kept are used, and the run is the same."""
     kept = {"f.safetensors", "ruler.safetensors"}
@@ -478,6 +484,7 @@ RUNS = {
             "--data": Row("IMAGES,OTHER OTHER,IMAGES", on="--size 8"),
             "--size": Row("16 24", on="--data IMAGES OTHER"),
             "--apply": Row("IMAGES CLASSES", applied),
+            "--backward": Row(seen=applied_backward, on="--apply IMAGES"),
             "--cycle": Row("0 1"),
             "--identity": Row("1 5", on="--pair day"),
             "--generator": Row("unet residual"),
@@ -583,7 +590,7 @@ RUNS = {
     ),
     "inpainting": Example(
         small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "
-        "--every 2 --hole 4 --count 4 --starts 2 --descent 3 --ruler 2",
+        "--every 2 --hole 4 --count 4 --pool 5 --starts 2 --descent 3 --ruler 2",
         writes="checkpoint.safetensors classifier.safetensors inpainting.png "
         "samples_000002.png training.gif",
         resumes=True,
@@ -594,7 +601,8 @@ RUNS = {
             "--window": Row("3 5", on=SEARCHED),
             "--prior": Row("100 1000", on=SEARCHED),
             "--count": Row("1 3"),
-            "--starts": Row("1 3", on=SEARCHED),
+            "--pool": Row("4 6", on=SEARCHED),
+            "--starts": Row("1 40", on=f"{SEARCHED} --pool 50"),
             "--descent": Row("5 7", searched),
             "--ruler": Row("1 3"),
             "--quick": Row(on="--steps 16"),
@@ -603,6 +611,7 @@ RUNS = {
         mistakes=(
             ("--hole 8", "--hole 8: images have 8 pixels a side, wanted fewer"),
             ("--window 8", "--window 8: images have 8 pixels a side, wanted fewer"),
+            ("--starts 9", "--starts 9: want at most --pool 5"),
             ("--size 9", "image size 9"),
             ("--batch 41", "batch size 41"),
         ),
