@@ -6,7 +6,8 @@ lifts G's up to a margin; in BEGAN (Berthelot et al. 2017) they count by a facto
     J(D) = L(x) − k L(G(z)),      J(G) = L(G(z)),      k ← k + λ (γ L(x) − L(G(z))), within [0, 1]
 
 The paper's measure of convergence, M = L(x) + |γ L(x) − L(G(z))|, knows energies only, and G may
-repeat one image that D rebuilds well. So the run also measures how far two samples are apart.
+repeat one image that D rebuilds well. So the run also measures how far samples are from each
+other and from the nearest real images: γ trades one for the other.
 
     python examples/stability/began.py                           about a minute on one CPU core
     python examples/stability/began.py --no-batch-norm --gamma 0.5 --rate 0.001 --out runs/flat
@@ -22,7 +23,7 @@ import numpy as np
 
 from minigan import Tensor, discriminator_step, generator_step, losses, no_grad, optim, plots
 from minigan.data import Batches, to_unit
-from minigan.evaluation import class_shares, diversity, vote
+from minigan.evaluation import class_shares, diversity, nearest, nearness, vote
 from minigan.models import began_discriminator
 from minigan.training import Record, Sampler, Session, Watch, checkpoint, options, run
 
@@ -31,16 +32,12 @@ COLLAPSED = 0.5  # of the diversity of real images; MNIST's ones alone have 0.66
 RARE = 0.01  # a class with a smaller share of the samples counts as missing
 COLUMNS = {"began": ("real", "fake", "diversity", "k", "m"), "ebgan": ("real", "fake", "diversity")}
 PANELS = {"began": (["m"], ["diversity"], ["k"]), "ebgan": (["real", "fake"], ["diversity"])}
+QUICK = {"steps": 600, "batch": 32, "lr": 2e-3, "every": 200}
 
 
 def parse(argv=None):
     p = options.parser(
-        "BEGAN and EBGAN on digits.",
-        steps=3000,
-        out="runs/began",
-        epochs=True,
-        resumable=True,
-        quick={"steps": 600, "batch": 32, "lr": 2e-3, "every": 200},
+        "BEGAN, EBGAN.", steps=3000, out="runs/began", epochs=True, resumable=True, quick=QUICK
     )
     options.images(p, batch=64, latent=16, lr=1e-3)
     add = p.add_argument
@@ -117,8 +114,10 @@ def main(argv=None):
     if session.lost or not session.done:
         return session.status
 
-    samples, real = sampler.draw(average.network, z), to_unit(dataset.images[:COUNTED])
+    samples, some = sampler.draw(average.network, z), min(COUNTED, len(dataset) // 2)
+    real, others = to_unit(dataset.images[:some]), to_unit(dataset.images[some:][:20_000])
     pairs = [rebuilt(D, images[:8], backend) for images in (real, samples)]
+    pairs[1] += (others[nearest(samples[:8], others)[1][:, 0]],)
     figure = plots.energy_figure(
         samples[:36], pairs, PANELS[args.loss], record.by_name(), beside, COLLAPSED
     )
@@ -127,7 +126,8 @@ def main(argv=None):
     shares = counted(samples, dataset)
     print(verdict(now, shares, dataset.classes))
     rarest = "" if shares is None else f", rarest class {shares.min():.1%} of {COUNTED:,} samples"
-    print(f"{in_numbers(now)}{rarest}; picture: {file}")
+    near = f", nearest real image {nearness(samples, real, others):.0%} as far as a new one's"
+    print(f"{in_numbers(now)}{near}{rarest}; picture: {file}")
     return session.status
 
 

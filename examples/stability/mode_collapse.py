@@ -3,12 +3,13 @@
 The theory is a min over G of a max over D: D answers each G to the end, and the best G against such
 a D has all modes. Training takes turns instead, and turns know no order: it may as well be a max
 over D of a min over G (Goodfellow 2016, section 5.1.1). Against a D that stands still, the best G
-puts all its samples on one point, where this D is largest. Nothing pushes samples apart, as D
-judges one at a time; with --pack it judges several as one, and sees that they are alike.
+puts all its samples on one point, where this D is largest: give G many --answers and see. Nothing
+pushes samples apart, as D judges one at a time; with --pack it sees several that are alike.
 
     python examples/stability/mode_collapse.py                        a ring of 8 modes, all found
     python examples/stability/mode_collapse.py --latent 16 --lr-g 1e-3 --lr-d 1e-3 --steps 5000
         loses some of them, and with --pack 2 none
+    python examples/stability/mode_collapse.py --answers 20 --steps 1500     max min: one point
     python examples/stability/mode_collapse.py --data grid --loss wasserstein --steps 10000
 
 It writes result.png, training.gif and a checkpoint, for --resume.
@@ -45,6 +46,7 @@ def parse(argv=None):
     add("--loss", choices=sorted(losses.OBJECTIVES), default="non-saturating")
     options.shared(p, batch=256, latent=2, lr_g=2e-3, lr_d=2e-3)
     add("--critic-steps", type=options.whole(1), help="of D per step of G; wasserstein: 5, else 1")
+    add("--answers", type=options.whole(1), default=1, help="of G to each D: many make it max min")
     add("--width", type=options.whole(1), default=128, help="units in each of two hidden layers")
     add("--pack", type=options.whole(1), default=1, help="samples that D judges as one")
     add("--frames", type=options.whole(1), default=40, help="how often to look, and to film")
@@ -70,7 +72,9 @@ def main(argv=None):
         penalty = gradient_penalty(noise, weight=0.1) if critic else None
         # Rates that fall to 0: two players who keep moving never settle.
         betas = (0.5, 0.9) if critic else (0.5, 0.999)
-        G_optimizer = optim.Adam(G, optim.linear_decay(args.lr_g, args.steps), betas=betas)
+        # But of many answers each goes to its end.
+        G_rate = optim.linear_decay(args.lr_g, args.steps) if args.answers == 1 else args.lr_g
+        G_optimizer = optim.Adam(G, G_rate, betas=betas)
         D_rate = optim.linear_decay(args.lr_d, args.steps * args.critic_steps)
         D_optimizer = optim.Adam(D, D_rate, betas=betas)
         z = Tensor(fixed.normal((SAMPLES, args.latent)))
@@ -86,6 +90,9 @@ def main(argv=None):
 
         # (2) G: make the D that has just moved take its points for the data's
         g = generator_step(D, G_optimizer, objective, fake, real=real)
+        for _ in range(args.answers - 1):
+            fake = G(Tensor(noise.normal((args.batch, args.latent))))
+            g = generator_step(D, G_optimizer, objective, fake, real=real)
         record.add(d.loss, g.loss)
 
     def samples():

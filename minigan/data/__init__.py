@@ -23,7 +23,15 @@ from minigan.data.pairs import SIDES, load_pairs
 from minigan.data.regions import Marks, drawn_regions, read_regions
 from minigan.data.shapes import SCENES, Scenes, centroids, wander
 from minigan.data.squares import SQUARES, Square, apart, unfaithful
-from minigan.data.toy import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
+from minigan.data.toy import (
+    Gaussian,
+    GaussianMixture1D,
+    GaussianModes,
+    Grid,
+    Ring,
+    Spiral,
+    Uniform,
+)
 
 NAMES = (*COLLECTIONS, "digits", "faces")  # what `--data` means without being a folder
 DRAWN = {"train": (60_000, 0), "test": (10_000, 1)}  # how many digits of which seed

@@ -56,6 +56,34 @@ class Gaussian:
         return (np.asarray(x, float) - self.mean) / self.std
 
 
+class Uniform:
+    """Equally likely between low and high, in one dimension. ValueError unless low < high."""
+
+    dim = 1
+
+    def __init__(self, low: float = 0.0, high: float = 1.0):
+        self.low = _finite("Uniform: low", low)
+        self.width = _positive("Uniform: high − low", _finite("Uniform: high", high) - self.low)
+        self.mean, self.std = self.low + self.width / 2, self.width / math.sqrt(12)
+
+    def sample(self, rng: Generator, n: int):
+        """`n` samples, float32 (n, 1) on the generator's device."""
+        return rng.uniform((n, 1)) * self.width + self.low
+
+    def pdf(self, x) -> np.ndarray:
+        """The density at each x, of x's shape."""
+        share = (np.asarray(x, float) - self.low) / self.width
+        return ((share >= 0) & (share <= 1)) / self.width
+
+    def cdf(self, x) -> np.ndarray:
+        """P(X ≤ x) for each x."""
+        return np.clip((np.asarray(x, float) - self.low) / self.width, 0, 1)
+
+    def quantile(self, u) -> np.ndarray:
+        """The x with cdf(x) = u for each u; the ends at 0 and 1. ValueError outside [0, 1]."""
+        return self.low + self.width * _probabilities(u)
+
+
 class GaussianMixture1D:
     """Σ weights[k] · N(means[k], stds[k]²) in one dimension; equal weights if none are given.
 

@@ -53,7 +53,7 @@ from minigan.evaluation.metrics import (
     spread,
     standard_error,
 )
-from minigan.evaluation.neighbours import k_means, looks_real, nearest, vote
+from minigan.evaluation.neighbours import k_means, looks_real, nearest, nearness, vote
 from minigan.evaluation.ruler import Seen, look, train_classifier
 from minigan.evaluation.windows import (
     SIGMAS,

@@ -50,6 +50,17 @@ def looks_real(samples, new, known, *, share=0.99) -> float:
     return float((nearest(samples, known)[0] <= limit).mean())
 
 
+def nearness(samples, new, known) -> float:
+    """How far samples are from the nearest known images, as a share of how far new real ones are.
+
+    The quotient of two mean distances: 1 as for new images, 0 of copies. Blurred images are near to
+    many, so it is below 1 for a G that makes a few mean images, too: hold it against the samples'
+    `diversity`. Arrays (n, …), of one scale.
+    """
+    samples, new, known = (np.reshape(x, (len(x), -1)) for x in (samples, new, known))
+    return float(nearest(samples, known)[0].mean() / nearest(new, known)[0].mean())
+
+
 def vote(queries, points, labels, *, k=5) -> np.ndarray:
     """The class of each query, int64 (n,): the one that most of its k nearest points have.
 

@@ -11,7 +11,7 @@ modes, energies, latent.
 
 from minigan.plots.critics import draw_critics, draw_estimates, draw_gap, draw_norms, draw_value
 from minigan.plots.curves import draw_curve, legend_above, loss_curves, moving_average
-from minigan.plots.density import DensityFigure, DensityView, draw_densities
+from minigan.plots.density import DensityFigure, DensityView, draw_densities, tail_figure
 from minigan.plots.energies import energy_figure
 from minigan.plots.figures import panels
 from minigan.plots.files import Film, frame, save_figure, save_gif, save_image

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import matplotlib
 import numpy as np
@@ -13,6 +15,7 @@ from matplotlib.figure import Figure
 
 from minigan.plots.checks import check_finite, check_shape
 from minigan.plots.curves import draw_curve, legend_above, moving_average, use_log_axis
+from minigan.plots.figures import panels
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
 
 
@@ -20,6 +23,30 @@ def draw_densities(panel, x, p_data, p_model):
     """The data's density, a pale hill, and the model's, a line: arrays (nx,) over the grid x."""
     panel.fill_between(x, p_data, color=P_DATA, alpha=0.15, lw=0, label="data")
     panel.plot(x, p_model, color=P_G, label="model")
+
+
+def tail_figure(folder, name, samples, beside=None) -> Figure:
+    """The quantiles of samples that should be normal, over those of the normal distribution.
+
+    samples: (n,), standardised by the exact mean and standard deviation. Their quantiles are kept
+    in folder/tails.json under their name, so that those of another run, in the folder `beside`, can
+    be drawn as well.
+    """
+    exact, far = np.linspace(-3.5, 3.5, 57), NormalDist().inv_cdf(0.999)
+    found = np.quantile(samples, [NormalDist().cdf(place) for place in exact])
+    (folder / "tails.json").write_text(json.dumps({name: found.tolist()}), encoding="utf-8")
+    with panels(size=(5.6, 4.6)) as (figure, panel):
+        panel.plot(exact, exact, "--", color=P_DATA, lw=1, label="exact")
+        panel.plot(exact, found, color=P_G, label=name)
+        if beside:
+            ((other, kept),) = json.loads((beside / "tails.json").read_text("utf-8")).items()
+            panel.plot(exact, kept, color=D_STAR, label=f"{other}, {beside.name}")
+        for place, share in ((-far, "0.1%"), (far, "99.9%")):
+            panel.axvline(place, color=GUIDE, lw=1, ls=":")
+            panel.text(place, 0, f" {share}", color=GUIDE, size=9)
+        panel.set(xlabel="quantile of the data, in std", ylabel="quantile of G(z), in std")
+        panel.legend(loc="upper left")
+    return figure
 
 
 @dataclass

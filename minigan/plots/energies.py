@@ -23,7 +23,7 @@ def energy_figure(samples, pairs, panels, numbers: dict, beside: dict, collapsed
     """Samples on the left; on the right images above what D makes of them, and below the panels.
 
     samples    images as for `sample_grid`, six in a row
-    pairs      twice (images, the same rebuilt): real ones, and samples
+    pairs      (images, the same rebuilt) of real ones; of samples also the nearest real images
     panels     which columns of the numbers each shows, as [["m"], ["diversity"], ["k"]]
     numbers    of the run, step by step, (steps,) each: "real" and "fake", the energies of images,
                "diversity", "k" and "m"; above a panel stand the means of the last 100
@@ -35,11 +35,11 @@ def energy_figure(samples, pairs, panels, numbers: dict, beside: dict, collapsed
         edges = {"left": 0.01, "right": 0.985, "top": 0.94, "bottom": 0.1}
         left, right = figure.add_gridspec(1, 2, width_ratios=[5, 8], wspace=0.1, **edges)
         _show(figure.add_subplot(left), samples, 6, "samples")
-        above, below = right.subgridspec(2, 1, height_ratios=[1, 2.9], hspace=0.25)
-        for cell, pair, kind in zip(
-            above.subgridspec(1, 2, wspace=0.05), pairs, ("real images", "samples"), strict=True
+        above, below = right.subgridspec(2, 1, height_ratios=[1.4, 2.7], hspace=0.22)
+        titles = "real images, rebuilt by D", "samples, rebuilt by D, and the nearest"
+        for cell, pair, title in zip(
+            above.subgridspec(1, 2, wspace=0.05), pairs, titles, strict=True
         ):
-            title = f"{kind}, and as D rebuilds them"
             _show(figure.add_subplot(cell), np.concatenate(pair), len(pair[0]), title)
         cells = below.subgridspec(1, len(panels), wspace=0.3)
         for cell, columns in zip(cells, panels, strict=True):
@@ -50,6 +50,7 @@ def energy_figure(samples, pairs, panels, numbers: dict, beside: dict, collapsed
 def _show(axes, images, columns, title):
     axes.imshow(sample_grid(images, columns), interpolation="nearest")
     axes.set_title(title, loc="left")
+    axes.set_anchor("NW")
     axes.axis("off")
 
 

@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import uniform
 from tables import DENSITIES
 
 from minigan.backend import cpu
-from minigan.data import Gaussian, GaussianMixture1D, GaussianModes, Grid, Ring, Spiral
+from minigan.data import (
+    Gaussian,
+    GaussianMixture1D,
+    GaussianModes,
+    Grid,
+    Ring,
+    Spiral,
+    Uniform,
+)
 
 MIXTURE = GaussianMixture1D([-3.0, 0.5, 4.0], [0.4, 1.0, 0.7], [0.2, 0.5, 0.3])
 ONE_DIMENSIONAL = [
@@ -45,6 +54,15 @@ def test_known_values():
     assert MIXTURE.std**2 == pytest.approx(0.2 * 9.16 + 0.5 * 1.25 + 0.3 * 16.49 - 0.85**2)
 
 
+def test_uniform_is_scipys():
+    ours, theirs = Uniform(-2.0, 1.5), uniform(-2.0, 3.5)
+    x, u = np.linspace(-3, 3, 61), np.linspace(0, 1, 21)
+    for name, points in (("pdf", x), ("cdf", x), ("quantile", u)):
+        wanted = theirs.ppf(u) if name == "quantile" else getattr(theirs, name)(points)
+        np.testing.assert_allclose(getattr(ours, name)(points), wanted, atol=1e-12)
+    assert (ours.mean, ours.std) == pytest.approx((theirs.mean(), theirs.std()))
+
+
 @pytest.mark.parametrize("density", ONE_DIMENSIONAL[:3])
 def test_cdf_is_the_integral_of_pdf(density):
     x = np.linspace(density.mean - 12 * density.std, density.mean + 12 * density.std, 40_001)
@@ -73,7 +91,7 @@ def test_a_mixture_of_equals_is_one_gaussian(mean, std, u):
     assert (mixture.mean, mixture.std) == pytest.approx((mean, std))
 
 
-@pytest.mark.parametrize("density", ONE_DIMENSIONAL)
+@pytest.mark.parametrize("density", [*ONE_DIMENSIONAL, Uniform(-2.0, 1.5)])
 def test_samples_have_the_mean_the_std_and_the_quantiles(density):
     n = 50_000
     x = density.sample(cpu.generator(1), n)

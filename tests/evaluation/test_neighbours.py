@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.cluster.vq import kmeans2
 
-from minigan.evaluation import k_means, looks_real, vote
+from minigan.evaluation import k_means, looks_real, nearness, vote
 
 
 def test_k_means_is_scipys():
@@ -42,3 +42,13 @@ def test_as_many_look_real_as_really_are():
     assert looks_real(fresh, new, known) == pytest.approx(0.99, abs=0.01)
     assert looks_real(fresh, new, known, share=0.5) == pytest.approx(0.5, abs=0.05)
     assert looks_real(fresh + 9, new, known) == 0
+
+
+def test_copies_are_at_distance_zero_new_images_at_one_and_means_nearer():
+    """On the line by hand; and means of two, whose deviations are √2 times as small."""
+    assert nearness([0.0, 4.0], [1.0, 7.0], [0.0, 3.0, 6.0]) == pytest.approx(0.5)
+    random = np.random.default_rng(0)
+    known, new, fresh, more = (random.normal(size=(500, 4, 5)) for _ in range(4))
+    assert nearness(known[:50], new, known) == 0
+    assert nearness(fresh, new, known) == pytest.approx(1, abs=0.03)
+    assert nearness((fresh + more) / 2, new, known) < 0.9

@@ -62,7 +62,8 @@ def test_quick_trains_without_collapse_and_a_slow_k_does_not(tmp_path):
     out, _ = run("began", "--quick", "--out", tmp_path / "healthy")
     assert "G has collapsed" not in out
     k, share = (float(re.search(name + r" ([\d.]+)", out)[1]) for name in ("k", "diversity"))
-    assert 0.1 < k < 1 and 60 < share < 120
+    near = float(re.search(r"nearest real image (\d+)% as far", out)[1])
+    assert 0.1 < k < 1 and 60 < share < 120 and 30 < near < 120
     healthy = columns(tmp_path / "healthy")
     assert healthy["real"][-20:].mean() < 0.5 * healthy["real"][:20].mean()
     with Image.open(tmp_path / "healthy" / "began.png") as picture:

@@ -1,11 +1,15 @@
 """gaussian_1d.py: it learns what it is given, and says why it fails on numbers as they are."""
 
+import json
 import re
 
+import numpy as np
 from PIL import Image
 from running import module, run
 
 from minigan.models import mlp
+
+NOISES = ("normal", "uniform")
 
 
 def test_it_learns_its_distribution(tmp_path):
@@ -25,6 +29,27 @@ def test_it_learns_as_well_with_more_steps_of_d(tmp_path):
     out, _ = run("gaussian_1d", "--k", 3, "--steps", 1000, "--frames", 0, "--out", tmp_path)
     mean, std = map(float, re.search(r"mean (\S+) .*std (\S+)", out).groups())
     assert abs(mean - 4) < 0.0375 and abs(std - 1.25) < 0.0375
+
+
+def test_uniform_noise_cuts_the_tails_and_normal_noise_does_not(tmp_path):
+    """Where the best G runs to infinity, the one that is learnt ends within 2.7 std or so."""
+    argv = ["--steps", 1000, "--frames", 0]
+    normal, uniform = (tmp_path / name for name in NOISES)
+    out, _ = run("gaussian_1d", *argv, "--out", normal)
+    low, high = tails(out)
+    assert abs(low) < 0.25 and abs(high) < 0.25
+    out, _ = run("gaussian_1d", *argv, "--noise=uniform", "--out", uniform, "--beside", normal)
+    low, high = tails(out)
+    assert low > 0.4 and high < -0.4
+    for name in NOISES:
+        ((label, quantiles),) = json.loads((tmp_path / name / "tails.json").read_text()).items()
+        assert label == f"{name} z" and np.diff(quantiles).min() >= 0
+    with Image.open(uniform / "tails.png") as picture:
+        assert picture.size == (560, 460)
+
+
+def tails(out):
+    return map(float, re.search(r"quantiles off by (\S+) and (\S+) std", out).groups())
 
 
 def test_it_moves_every_parameter_of_both_networks(tmp_path, monkeypatch):

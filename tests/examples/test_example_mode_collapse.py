@@ -36,6 +36,15 @@ def test_the_ring_is_found_whole(tmp_path):
         assert picture.size in ((1000, 460), (1000, 459)) and film.n_frames == 5
 
 
+def test_a_g_that_answers_to_the_end_is_one_point(tmp_path):
+    """KL to equal shares is ln 8 = 2.08 where all samples are nearest to one mode."""
+    argv = ["--answers=15", "--steps=300", "--width=64", "--batch=64", "--frames=1"]
+    out, _ = run(SCRIPT, *argv, "--out", tmp_path)
+    words = out.replace(",", " ").split()
+    assert "strict 0/8" in out or "strict 1/8" in out
+    assert float(words[words.index("KL") + 1].rstrip(";")) > 1.5
+
+
 def test_other_options_do_not_go_on_with_a_run(tmp_path, example):
     argv = [*SMALL, "--pack", "2", "--steps", "3", "--seed", "1"]
     assert example.main([*argv, "--out", str(tmp_path / "a")]) == 0

@@ -16,6 +16,25 @@ def test_information_theory_prints_the_lectures_numbers(tmp_path):
         assert picture.size == (1300, 420)
 
 
+def test_maximum_likelihood_is_least_kl_and_other_divergences_choose_otherwise(tmp_path):
+    """By hand: the frequencies, H = 1.5 ln 2, the data's moments, and −ln of a hump's weight."""
+    out, _ = run("maximum_likelihood", "--out", tmp_path)
+    assert "P(x, y) [[0.5, 0.0], [0.25, 0.25]], P(y | x) [[0.999, 0.001], [0.5, 0.5]]" in out
+    assert "H(p) = 1.0397" in out
+    offs = re.findall(r"(?:off by|within) ([\de.-]+)", out)
+    assert len(offs) == 3 and all(float(off) < 1e-6 for off in offs)
+    forward = "rests at mean 0.80, std 1.88: "  # √(0.4² + 2² − 0.8²)
+    ends = re.findall(r"(\S+|KL\(.*\)) (rests .*: )KL .* reverse (.*), JS", out)
+    assert [rest for name, rest, _ in ends if "data ||" in name] == [forward]
+    modes = [(rest, value) for name, rest, value in ends if "g ||" in name]
+    assert modes == [
+        ("rests at mean -2.00, std 0.40: ", "1.204"),
+        ("rests at mean 2.00, std 0.40: ", "0.357"),
+    ]
+    assert "W1 pulls by 1e+00, ends 0.00 away" in out
+    assert float(re.search(r"JS pulls by (\S+), ends 4.00 away", out)[1]) < 1e-12
+
+
 def test_oscillation_is_as_theory_says(tmp_path, monkeypatch):
     """By theory: simultaneous steps of the bilinear game grow by √(1 + α²) each; others by name."""
     out, _ = run("oscillation", "--out", tmp_path)

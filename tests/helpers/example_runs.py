@@ -80,6 +80,12 @@ def more_curves(value, seen, usual):
     assert int(seen.files["began.png"]) > int(usual.files["began.png"])
 
 
+def more_tails(value, seen, usual):
+    """A curve more in one picture, and nothing else."""
+    assert int(seen.files.pop("tails.png")) == int(usual.files["tails.png"]) + 1
+    assert seen.files.items() < usual.files.items()
+
+
 def saves(value, seen, usual):
     assert seen.saves == sorted({*range(int(value), 4, int(value)), 4})
 
@@ -210,6 +216,12 @@ RUNS = {
         writes="information_theory.png",
         options={"--out": Row("elsewhere deep/er", elsewhere)},
     ),
+    "maximum_likelihood": Example(
+        small="",
+        smaller={"STEPS": 3},
+        writes="maximum_likelihood.png",
+        options={"--out": Row("deep/er", elsewhere)},
+    ),
     "oscillation": Example(
         small="",
         smaller={"STEPS": 30},
@@ -223,9 +235,11 @@ RUNS = {
     ),
     "gaussian_1d": Example(
         small="--steps 2 --batch 8 --frames 0",
-        writes="result.png",
+        writes="result.png tails.json tails.png",
         options=TRAINING
         | {
+            "--noise": Row("uniform"),
+            "--beside": Row("USUAL", more_tails),
             "--mean": Row("0 -3"),
             "--std": Row("0.5 3"),
             "--batch": Row("4 16"),
@@ -234,8 +248,9 @@ RUNS = {
             "--raw": Row(),
             "--frames": Row("1 4", frames, "--steps 64"),
         },
-        ways={"with a film": "--frames 2"},
+        ways={"with a film": "--frames 2", "uniform": "--noise uniform"},
         mistakes=(
+            ("--beside no/such/run", "no run of this script"),
             ("--mean 1e30", "float32"),
             ("--std 1e-30", "float32"),
             ("--std 1e30", "float32"),
@@ -262,10 +277,15 @@ RUNS = {
         options=TRAINING
         | MODES
         | {
+            "--answers": Row("2 3"),
             "--frames": Row("2 4", frames, "--steps 4"),
             "--quick": Row(on="--steps 16"),
         },
-        ways={"packed": "--pack 2", "of a grid": "--loss wasserstein --data grid"},
+        ways={
+            "packed": "--pack 2",
+            "max min": "--answers 2",
+            "of a grid": "--loss wasserstein --data grid",
+        },
         mistakes=(
             ("--pack 3", "--batch 16 can't be packed by --pack 3"),
             ("--lr-g -1", "expected a number > 0"),
@@ -722,6 +742,27 @@ RUNS = {
         ),
         loses=f"{WITH_RATES} --steps 1000",
         not_then="latent_space.png",
+    ),
+    "random_field": Example(
+        small="--steps 2 --batch 8 --width 8 --latent 3 --critic-steps 1",
+        smaller={"COUNTED": 100, "SETS": 2},
+        writes="checkpoint.safetensors random_field.png",
+        resumes=True,
+        options=TRAINING
+        | {
+            "--sigma": Row("0.2 1"),
+            "--length": Row("0.1 0.5"),
+            "--width": Row("4 12"),
+            "--batch": Row("4 16"),
+            "--latent": Row("2 6"),
+            "--lr-g": Row("1e-4 1e-2"),
+            "--lr-d": Row("1e-4 1e-2", on="--critic-steps 2"),
+            "--critic-steps": Row("2 3"),
+            "--quick": Row(on="--steps 16"),
+        },
+        mistakes=(("--sigma 0", "expected a number > 0"),),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="random_field.png",
     ),
     "evaluate_mnist": Example(
         small="--data digits --steps 2 --count 100 --centres 4",

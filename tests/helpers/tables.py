@@ -57,6 +57,7 @@ PENALTIES = {
 DENSITIES = {
     "Gaussian": data.Gaussian(4.0, 1.25),
     "GaussianMixture1D": data.GaussianMixture1D([-2.0, 1.0, 5.0], [0.5, 1.0, 0.2], [0.2, 0.5, 0.3]),
+    "Uniform": data.Uniform(-2.0, 1.5),
     "GaussianModes": data.GaussianModes([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]], 0.1),
     "Ring": data.Ring(),
     "Grid": data.Grid(),

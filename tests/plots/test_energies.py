@@ -21,7 +21,7 @@ BEGAN, EBGAN = [["m"], ["diversity"], ["k"]], [["real", "fake"], ["diversity"]]
 
 def drawn(panels, beside):
     images = np.linspace(-1, 1, 12 * 16).reshape(12, 4, 4, 1)
-    pairs = [(images[:5], images[5:10]), (images[:5], images[:5])]
+    pairs = [(images[:5], images[5:10]), (images[:5], images[:5], images[5:10])]
     figure = plots.energy_figure(images, pairs, panels, NUMBERS, beside, 0.5)
     pictures, curves = (
         [axes for axes in figure.axes if bool(axes.images) == wanted] for wanted in (True, False)
@@ -33,10 +33,12 @@ def drawn(panels, beside):
 def test_images_stand_above_what_d_makes_of_them():
     pictures, _ = drawn(BEGAN, {})
     samples, real, fake = (axes.images[0].get_array() for axes in pictures)
-    assert samples.shape == (10, 34, 3) and real.shape == fake.shape == (10, 28, 3)
-    assert (fake[:4] == fake[6:]).all() and (real[:4] != real[6:]).any()
+    assert samples.shape == (10, 34, 3)
+    assert real.shape == (10, 28, 3) and fake.shape == (16, 28, 3)
+    assert (fake[:4] == fake[6:10]).all() and (real[:4] != real[6:]).any()
+    assert (fake[12:] == real[6:]).all()
     titles = [axes.get_title(loc="left") for axes in pictures]
-    assert titles[0] == "samples" and titles[1].startswith("real") and "rebuilds" in titles[2]
+    assert titles[0] == "samples" and titles[1].startswith("real") and "nearest" in titles[2]
 
 
 @pytest.mark.parametrize("panels", [BEGAN, EBGAN], ids=["began", "ebgan"])

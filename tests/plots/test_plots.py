@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from minigan.plots import (
     save_figure,
     save_gif,
     save_image,
+    tail_figure,
 )
 
 
@@ -399,6 +401,18 @@ def test_arrows_lead_from_z_to_its_image():
         assert image == pytest.approx((beside / 2) ** 2)
     assert segments[0, 0, 0] == pytest.approx(-6)
     assert segments[-1, 0, 0] == pytest.approx(6)
+
+
+def test_tails_are_quantiles_over_exact_ones_and_another_runs_are_drawn_beside(tmp_path):
+    """Of evenly spread normal quantiles the curve is the diagonal; of twice them twice as steep."""
+    samples = np.array([NormalDist().inv_cdf((i + 0.5) / 20_000) for i in range(20_000)])
+    (tmp_path / "first").mkdir()
+    tail_figure(tmp_path / "first", "twice", 2 * samples)
+    figure = tail_figure(tmp_path, "right", samples, tmp_path / "first")
+    curves = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines[:3]}
+    assert list(curves) == ["exact", "right", "twice, first"]
+    np.testing.assert_allclose(curves["right"], curves["exact"], atol=0.03)
+    np.testing.assert_allclose(curves["twice, first"], 2 * np.array(curves["exact"]), atol=0.06)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
