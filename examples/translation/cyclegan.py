@@ -7,7 +7,7 @@ The right one is no proof that B shows it: the colours of walls by day can come 
 that has none, hidden in G_AB(a) (Chu et al. 2017), until noise is put on it.
 
     python examples/translation/cyclegan.py                               90 seconds on one CPU core
-    python examples/translation/cyclegan.py --pair day                    a street at night
+    python examples/translation/cyclegan.py --pair day --cycle 30         what a night can hide
     python examples/translation/cyclegan.py --data horses zebras --size 64
     python examples/translation/cyclegan.py --resume --apply FOLDER       from A to B, or --backward
 
