@@ -46,15 +46,15 @@ DRAWN = 32  # pixels, the side of drawn maps
 def parse(argv=None):
     p = options.parser(
         "Pix2pix: a U-Net and a patch discriminator, on pairs.",
-        steps=4000,
+        steps=6000,
         out="runs/pix2pix",
         resumable=True,
-        quick={"steps": lambda n: max(1, n // 16), "every": 100},
+        quick={"steps": lambda n: max(1, n // 24), "every": 100},
     )
     options.translation(p, paired=True, batch=16, width=16, lr_g=1e-3, lr_d=5e-4, every=250)
     add, one = p.add_argument, p.add_mutually_exclusive_group().add_argument
     add("--images", type=options.whole(1), default=4000, help="maps that are drawn to learn from")
-    add("--l1", type=options.at_least(0), default=2.0, help="λ, the weight of E |y − G(x)|")
+    add("--l1", type=options.at_least(0), default=3.0, help="λ, the weight of E |y − G(x)|")
     add("--stages", type=int, choices=(1, 2, 3, 4), default=1, help="D's: patches of 8, 18, 38, 78")
     one("--no-gan", action="store_true", help="without D: the error alone")
     one("--unconditional", action="store_true", help="D does not see the map")

@@ -39,7 +39,7 @@ def warped(
     images: Tensor, rng: Generator, *, turn=0.25, zoom=0.2, shear=0.3, shift=2.0, noise=0.3
 ) -> Tensor:
     """Each image turned by up to `turn` radians, scaled by e^±zoom, sheared and moved by up to
-    `shift` pixels, with noise of up to σ = `noise` on it: a constant, not differentiated.
+    `shift` pixels, with noise of up to σ = `noise` on it.
 
     Between pixels it is bilinear, and beyond the edge an image goes on as its edge.
     """
@@ -55,10 +55,10 @@ def warped(
     u = (scale * (cos * slanted - sin * y) + right + (w - 1) / 2).clip(0, w - 1.001)
     v = (scale * (sin * slanted + cos * y) + down + (h - 1) / 2).clip(0, h - 1.001)
     j, i = xp.floor(u), xp.floor(v)
-    b, a = (u - j)[..., None], (v - i)[..., None]
+    b, a = Tensor((u - j)[..., None]), Tensor((v - i)[..., None])
     first = (xp.arange(n)[:, None, None] * h + i.astype("int64")) * w + j.astype("int64")
-    rows = images.data.reshape(-1, c)
-    corners = [rows.take(first + step, axis=0) for step in (0, 1, w, w + 1)]
+    rows = images.reshape(-1, c)
+    corners = [rows[first + step] for step in (0, 1, w, w + 1)]
     above, below = (corners[k] + b * (corners[k + 1] - corners[k]) for k in (0, 2))
     sigma = rng.uniform((n, 1, 1, 1), 0, noise)
-    return Tensor(above + a * (below - above) + sigma * rng.normal(images.shape))
+    return above + a * (below - above) + Tensor(sigma * rng.normal(images.shape))

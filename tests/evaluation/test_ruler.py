@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from minigan import Tensor, cpu, data, models
 from minigan.data import warped
+from minigan.engine import grad, tensor
 from minigan.evaluation import Seen, look, train_classifier
 
 
@@ -35,6 +36,15 @@ def test_a_warp_is_the_matrix_that_it_says():
             where = [y + 4, x + 3]
             expected = ndimage.map_coordinates(image[..., c], where, order=1, mode="nearest")
             np.testing.assert_allclose(result[..., c], expected, atol=3e-3)
+
+
+def test_the_gradient_of_a_warp_is_its_transpose():
+    """A warp A is linear: A x · y = x · Aᵀ y, and the gradient of A z · y is Aᵀ y for every z."""
+    x, y, z = np.random.default_rng(0).uniform(-1, 1, (3, 2, 9, 7, 3)).astype("f4")
+    z = tensor(z, requires_grad=True)
+    (gradient,) = grad((warped(z, Most()) * Tensor(y)).sum(), [z])
+    seen = warped(Tensor(x), Most()).numpy()
+    assert (gradient.numpy() * x).sum() == pytest.approx((seen * y).sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

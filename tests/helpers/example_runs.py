@@ -544,7 +544,7 @@ RUNS = {
             "--data": Row("IMAGES", refused("no test split")),
             "--images": Row("100 300"),
             "--classifier-steps": Row("1 3"),
-            "--gan": Row("0 2"),
+            "--gan": Row("0 1"),
             "--alpha": Row("0 1"),
             "--beta": Row("0 1"),
             "--gamma": Row("1 2"),
