@@ -63,7 +63,7 @@ def importance_bound(log_weights, k) -> np.ndarray:
     return (np.log(np.exp(groups - largest).mean(axis=1)) + largest[:, 0]).mean(axis=0)
 
 
-def plane_log_likelihood(decoder: Module, variance, x, *, side=500, reach=5.0) -> np.ndarray:
+def plane_log_likelihood(decoder: Module, variance, x, *, side=700, reach=7.0) -> np.ndarray:
     """ln ∫ N(x; G(z), v I) N(z; 0, I) dz for z in the plane, by a sum over a grid: (n,), in nats.
 
     No bound, and no chance in it: what bounds and annealed importance sampling are held against.
@@ -75,7 +75,7 @@ def plane_log_likelihood(decoder: Module, variance, x, *, side=500, reach=5.0) -
     variance   v > 0
     x          samples (n, …), on the host
     side       points of the grid along each axis; there are side² of them
-    reach      |z| up to which there are any: beyond 5 lies less than a millionth of the prior
+    reach      |z| up to which there are any; encoders put images farther out than the prior has z
     """
     variance, reach = (positive("plane_log_likelihood", value) for value in (variance, reach))
     ticks = np.linspace(-reach, reach, whole_number("plane_log_likelihood: side", side, 2))

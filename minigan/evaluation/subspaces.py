@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.engine.checks import whole_number
+from minigan.evaluation.pairs import slices
 
 
 def principal_angles(a, b) -> np.ndarray:
@@ -53,13 +54,19 @@ class PCA(NamedTuple):
 
 
 def pca(points) -> PCA:
-    """By the eigenvectors of the covariance, Σ (x − x̄)(x − x̄)ᵀ / n, in float64."""
-    points = np.asarray(points, float)
+    """By the eigenvectors of the covariance, Σ (x − x̄)(x − x̄)ᵀ / n, of points (n, d), n ≥ 1.
+
+    In float64, which bytes are turned into block by block.
+    """
+    points = np.asarray(points)
     if points.ndim != 2 or not points.size:
         raise ValueError(f"pca: points {points.shape}, wanted (n, d)")
-    mean = points.mean(axis=0)
-    centred = points - mean
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(points))
+    mean = points.mean(axis=0, dtype=float)
+    covariance = np.zeros((len(mean), len(mean)))
+    for rows in slices(points):
+        centred = points[rows] - mean
+        covariance += centred.T @ centred
+    variances, axes = np.linalg.eigh(covariance / len(points))
     return PCA(mean, axes.T[::-1], variances[::-1])
 
 

@@ -75,7 +75,7 @@ def test_groups_that_do_not_fill(shape, k):
 def test_the_plane_has_the_exact_likelihood():
     _, G, _, x = linear()
     truth = multivariate_normal(*exact(G)).logpdf(x.reshape(6, 4))
-    for side in (60, 120):
+    for side in (80, 160):
         np.testing.assert_allclose(plane_log_likelihood(G, V, x, side=side), truth, atol=1e-4)
     with pytest.raises(ValueError, match="plane_log_likelihood"):
         plane_log_likelihood(G, 0.0, x)

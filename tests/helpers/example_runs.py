@@ -589,6 +589,36 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
         not_then="inpainting.png",
     ),
+    "vae": Example(
+        small="--data digits --steps 2 --batch 8 --hidden 8 --every 2 --count 5",
+        smaller={"DRAWS": 10, "RUNGS": (2, 5), "SHOWN": 100, "SIDE": 3, "TICKS": 9},
+        writes="checkpoint.safetensors samples_000002.png training.gif vae.png",
+        resumes=True,
+        options=TRAINING
+        | {
+            "--batch": Row("4 16"),
+            "--latent": Row("1 3"),
+            "--hidden": Row("0 6"),
+            "--lr": Row("1e-4 1e-2"),
+            "--likelihood": Row("bernoulli"),
+            "--beta": Row("0 50"),
+            "--count": Row("3 8"),
+            "--data": Row("IMAGES", refused("no test split")),
+            "--every": Row("1 3", pictures, "--steps 4"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={
+            "linear": "--hidden 0",
+            "black and white": "--likelihood bernoulli --latent 3",
+        },
+        mistakes=(
+            ("--likelihood poisson", "invalid choice"),
+            ("--beta -1", "expected a number >= 0"),
+            ("--batch 601", "batch size 601"),
+        ),
+        loses="--lr 1e30 --steps 1000",
+        not_then="vae.png",
+    ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
         smaller={"COUNTED": 40},
