@@ -107,7 +107,6 @@ def main(argv=None):
                 session.show(samples())
     if session.status:
         return session.status
-    film.save_gif(args.out / "training.gif")
 
     images = to_unit(test.images[:SHOWN])
     x = seen(backend.asarray(images), fixed)
@@ -124,6 +123,7 @@ def main(argv=None):
     where = "G(z) all over the plane" if flat else "samples"
     titles = "test images, rebuilt", "μ(x) of test images", where, "ln p(x), nats per image"
     figure = plots.vae_figure(*shown, titles=titles)
+    film.save_gif(args.out / "training.gif")
     print(f"picture: {plots.save_figure(figure, args.out / 'vae.png')}")
     return session.status
 

@@ -619,6 +619,30 @@ RUNS = {
         loses="--lr 1e30 --steps 1000",
         not_then="vae.png",
     ),
+    "pca": Example(
+        small="--data IMAGES --size 8 --steps 2 --code 2 --every 1",
+        writes="checkpoint.safetensors pca.png",
+        resumes=True,
+        options=TRAINING
+        | {
+            "--data": Row("OTHER digits"),
+            "--size": Row("10 12"),
+            "--images": Row("30 35"),
+            "--code": Row("3 4"),
+            "--decay": Row("0.1 0.9"),
+            "--lr": Row("1e-4 1e-2"),
+            "--every": Row("2", differs, "--steps 4"),
+            "--quick": Row(on="--steps 16"),
+        },
+        mistakes=(
+            ("--code 16", "--code 16: wanted less than 16, all pixels"),
+            ("--decay 1", "--decay 1.0: from 1 on nothing is left"),
+            ("--size 9", "images of 9 x 9 pixels: wanted an even number"),
+            ("--images 1", "expected an integer >= 2"),
+        ),
+        loses="--lr 1e30 --steps 1000",
+        not_then="pca.png",
+    ),
     "began": Example(
         small="--data IMAGES --steps 2 --size 8 --batch 8 --latent 3 --code 3 --hidden 8",
         smaller={"COUNTED": 40},
