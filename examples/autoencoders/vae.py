@@ -95,8 +95,8 @@ def main(argv=None):
 
     flat = args.latent == 2
     z = backend.asarray(plane(SIDE), "float32") if flat else sampler.noise(fixed, SIDE**2)
-    samples = lambda: plots.sample_grid(np.clip(drawn(z), -1, 1), SIDE)
-    film = plots.Film(samples())
+    painted = lambda: plots.sample_grid(np.clip(drawn(z), -1, 1), SIDE)
+    film = plots.Film(painted())
     parts = {"E": E, "G": G, "p": p, "optimizer": optimizer, "noise": noise}
     parts |= {"record": record, "film": film}
     watch = Watch(record, show=in_numbers, troubles={collapsed: None}, batch=args.batch)
@@ -104,7 +104,7 @@ def main(argv=None):
     with session:
         for _ in session.steps(step):
             if session.due(args.every):
-                session.show(samples())
+                session.show(painted())
     if session.status:
         return session.status
 
@@ -119,7 +119,7 @@ def main(argv=None):
     if gaussian and not hidden:
         print(linear(E, G, p, train.images, seen, fixed))
     rebuilt = np.clip(drawn(mu.data[:25]), -1, 1)
-    shown = images[:25], rebuilt, mu.numpy(), test.labels[:SHOWN], samples(), rungs
+    shown = images[:25], rebuilt, mu.numpy(), test.labels[:SHOWN], painted(), rungs
     where = "G(z) all over the plane" if flat else "samples"
     titles = "test images, rebuilt", "μ(x) of test images", where, "ln p(x), nats per image"
     figure = plots.vae_figure(*shown, titles=titles)

@@ -10,7 +10,9 @@ from minigan.evaluation import (
     active_units,
     draw_log_weights,
     importance_bound,
+    pca,
     plane_log_likelihood,
+    ppca_log_likelihood,
 )
 from minigan.gan import GaussianLikelihood, log_weights
 from minigan.models import GaussianEncoder, vae_decoder
@@ -64,6 +66,26 @@ def test_importance_bounds_rise_to_the_likelihood():
         assert bounds[1, n] == pytest.approx(np.mean(groups))
     far = weights[:4] - 1e5
     np.testing.assert_allclose(importance_bound(far, 2) + 1e5, importance_bound(weights[:4], 2))
+
+
+def test_at_ppca_s_best_the_elbo_is_its_likelihood():
+    """W and v in closed form and the exact posterior for an encoder: each weight is p(x) itself."""
+    points = np.random.default_rng(0).standard_normal((300, 4)) * [3, 2, 1, 0.9] + 1
+    mean, axes, variances = pca(points)
+    v = variances[2:].mean()
+    W = np.sqrt(variances[:2] - v)[:, None] * axes[:2]  # z @ W + mean
+    M = variances[:2]  # W Wᵀ + v, which is diagonal
+    E = GaussianEncoder([4, 2], rng=cpu.generator(0))
+    G = vae_decoder(rng=cpu.generator(0), latent=2, hidden=(), size=2, squash=False)
+    exactly = (W.T / M, -(mean @ W.T) / M, 0 * W.T, np.log(v / M), W, mean)
+    for parameter, values in zip([*E.parameters(), *G.parameters()], exactly, strict=True):
+        parameter.data[...] = values
+    x, p = points.reshape(-1, 2, 2, 1), GaussianLikelihood(v)
+    weights = draw_log_weights(E, G, p, x, 3, rng=cpu.generator(1))
+    assert np.ptp(weights, axis=0).max() < 1e-4
+    best = ppca_log_likelihood(variances, 2)
+    assert importance_bound(weights, 1).mean() == pytest.approx(best, abs=1e-4)
+    assert importance_bound(weights, 3).mean() == pytest.approx(best, abs=1e-4)
 
 
 @pytest.mark.parametrize("shape, k", [((4, 3), 3), ((4,), 2), ((0, 3), 1)])
