@@ -14,7 +14,7 @@ def coarse(monkeypatch):
 
 
 def test_the_ladder_rises_to_what_the_plane_says(coarse, tmp_path):
-    argv = ["--quick", "--hidden", "16", "--steps", "3600", "--lr", "0.01"]
+    argv = ["--quick", "--hidden", "64", "--steps", "6000", "--lr", "0.005"]
     out, _ = run("vae", *argv, "--out", tmp_path)
     said = re.search(r"ELBO (\S+) <= L_5 (\S+) <= L_50 (\S+) <= L_500 (\S+) <= exact ([^;]+)", out)
     rungs = [float(nats) for nats in said.groups()]
