@@ -14,7 +14,6 @@ It writes vae.png, samples_*.png, training.gif and checkpoint.safetensors.
 
 from __future__ import annotations
 
-import math
 from statistics import NormalDist
 
 import numpy as np
@@ -99,7 +98,7 @@ def main(argv=None):
     film = plots.Film(painted())
     parts = {"E": E, "G": G, "p": p, "optimizer": optimizer, "noise": noise}
     parts |= {"record": record, "film": film}
-    watch = Watch(record, show=in_numbers, troubles={collapsed: None}, batch=args.batch)
+    watch = Watch(record, show=in_numbers, troubles={silent: None}, batch=args.batch)
     session = Session(args, parts, about=train, watch=watch, batches=batches, sampler=sampler)
     with session:
         for _ in session.steps(step):
@@ -138,23 +137,24 @@ def plane(side) -> np.ndarray:
 
 
 def ladder(E, G, p, x, rng) -> dict:
-    """ln p(x) from bounds to itself, means over the images: {name: nats}."""
+    """ln p(x) of each image, from bounds to itself: {name: (n,)}."""
     weights = draw_log_weights(E, G, p, x, DRAWS, rng=rng)
     rungs = {f"L_{k}" if k > 1 else "ELBO": importance_bound(weights, k) for k in (1, *RUNGS)}
     if isinstance(p, GaussianLikelihood) and E.mean.weight.shape[1] == 2:
-        host = rng.backend.to_numpy(x)
-        rungs["exact"] = plane_log_likelihood(G, p.variance, host, side=TICKS)
-    return {name: float(nats.mean()) for name, nats in rungs.items()}
+        rungs["exact"] = plane_log_likelihood(G, p.variance, x, side=TICKS)
+    return rungs
 
 
 def in_words(rungs, kl, p, shape) -> str:
-    """The ladder in a line, and what no model can pass."""
-    steps = " <= ".join(f"{name} {nats:.2f}" for name, nats in rungs.items())
-    said = f"{shape[0]} test images, nats each: {steps}; KL {kl:.2f}"
+    """The ladder's means, the last step of the median image, and what no model can pass."""
+    means = [nats.mean() for nats in rungs.values()]
+    steps = " <= ".join(f"{name} {mean:.2f}" for name, mean in zip(rungs, means, strict=True))
+    *_, below, top = rungs.values()
+    said = f"{shape[0]} test images, nats each: {steps} (median step {np.median(top - below):.2f})"
+    said += f"; KL {kl:.2f}"
     if isinstance(p, GaussianLikelihood):
-        most = -0.5 * math.prod(shape[1:]) * math.log(2 * math.pi * p.variance)
-        said += f"; v {p.variance:.4f}, with which no model passes {most:.0f}"
-    if list(rungs.values()) != sorted(rungs.values()):
+        said += f"; v {p.variance:.4f}, with which no model passes {p.most(shape[1:]):.0f}"
+    if means != sorted(means):
         said += "; THE LADDER DOES NOT HOLD: by chance, if the rungs are near"
     return said
 
@@ -177,11 +177,10 @@ def linear(E, G, p, images, seen, rng) -> str:
         found.append(draw_log_weights(E, G, p, x, 1, rng=rng))
     reached = np.concatenate(found, axis=1).mean()
     of_bytes = pca(images.reshape(len(images), -1)).variances
-    best = ppca_log_likelihood((of_bytes + 1 / 12) / 256**2, E.mean.weight.shape[1])
-    return (  # 1 / 12 is the variance of u
-        f"linear, training images: ELBO {reached:.3f}, at most {best:.3f} (probabilistic PCA), "
-        f"{best - reached:.3f} nats apart"
-    )
+    variances = (of_bytes + 1 / 12) / 256**2  # those of dequantised bytes: u has 1 / 12
+    best = ppca_log_likelihood(variances, E.mean.weight.shape[1])
+    said = f"linear, training images: ELBO {reached:.3f}, at most {best:.3f} (probabilistic PCA)"
+    return f"{said}, {best - reached:.3f} nats apart"
 
 
 # --- While it runs -------------------------------------------------------------------------------
@@ -192,7 +191,7 @@ def in_numbers(now) -> str:
     return f"ELBO {bound:.1f} = {now['reconstruction']:.1f} - KL {now['kl']:.2f}"
 
 
-def collapsed(now) -> str | None:
+def silent(now) -> str | None:
     return "the encoder says nothing of x: KL is next to 0" if now["kl"] < 0.05 else None
 
 

@@ -73,14 +73,14 @@ def plane_log_likelihood(decoder: Module, variance, x, *, side=700, reach=7.0) -
 
     decoder    z (n, 2) -> the means (n, …)
     variance   v > 0
-    x          samples (n, …), on the host
+    x          samples (n, …), on the decoder's device
     side       points of the grid along each axis; there are side² of them
     reach      |z| up to which there are any; encoders put images farther out than the prior has z
     """
     variance, reach = (positive("plane_log_likelihood", value) for value in (variance, reach))
     ticks = np.linspace(-reach, reach, whole_number("plane_log_likelihood: side", side, 2))
-    x = np.asarray(x, float).reshape(len(x), -1)
     backend = decoder.parameters()[0].backend
+    x = backend.to_numpy(x).astype(float).reshape(len(x), -1)
     total = np.full(len(x), -np.inf)
     for height in ticks:
         z = np.stack([ticks, np.full_like(ticks, height)], axis=1)

@@ -73,7 +73,7 @@ class GaussianLikelihood(Module):
 
     A density needs data that have one: `dequantised` pixels. On bytes as they are, v could shrink
     to nothing and the likelihood grow without bound. With the best v for G, E ln p(x | z) is
-    −½ D (1 + ln 2πv) for D pixels, and no model with this v can pass −½ D ln 2πv.
+    −½ D (1 + ln 2πv) for D pixels.
     """
 
     def __init__(self, variance=0.1, *, rng: Generator | None = None):
@@ -97,6 +97,10 @@ class GaussianLikelihood(Module):
         ln_v, pixels = self.log_variance, math.prod(x.shape[1:])
         precision = F.exp(-ln_v) if isinstance(ln_v, Tensor) else math.exp(-ln_v)
         return -0.5 * (squares * precision + pixels * (ln_v + LN_2PI))
+
+    def most(self, shape) -> float:
+        """−½ D ln 2πv, in nats: what no decoder passes, with this v, on any x of this shape."""
+        return -0.5 * math.prod(shape) * (math.log(self.variance) + LN_2PI)
 
     def expected(self, made):
         """E(x | z): what G makes."""

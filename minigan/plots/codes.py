@@ -16,8 +16,8 @@ def vae_figure(images, rebuilt, codes, classes, samples, rungs: dict, *, titles)
     codes     μ(x) of many images, (n, d): the first two numbers of each are drawn
     classes   (n,), by which they are coloured, at the mean of each its number; or None
     samples   pixels (height, width, 3)
-    rungs     bounds from below to the top, {name: nats}; the last of several is no bound if it is
-              called "exact"
+    rungs     bounds from below to the top, {name: nats of each image (m,)}, whose means are drawn;
+              one called "exact" is no bound
     titles    of the four panels
     """
     with panels(1, 4, size=(12.5, 3.6), width_ratios=[3.6, 3.6, 3.6, 3.2]) as (figure, axes):
@@ -45,9 +45,10 @@ def _codes(panel, codes, classes):
 def _ladder(panel, rungs):
     """A point for each rung, its value above it."""
     colors = [D_STAR if name == "exact" else P_G for name in rungs]
-    panel.plot(range(len(rungs)), [*rungs.values()], color=P_G, lw=1)
-    panel.scatter(range(len(rungs)), [*rungs.values()], c=colors, zorder=3)
-    for place, nats in enumerate(rungs.values()):
+    means = [np.mean(nats) for nats in rungs.values()]
+    panel.plot(range(len(rungs)), means, color=P_G, lw=1)
+    panel.scatter(range(len(rungs)), means, c=colors, zorder=3)
+    for place, nats in enumerate(means):
         offset = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
         panel.annotate(f"{nats:.1f}", (place, nats), size=9, **offset)
     panel.set_xticks(range(len(rungs)), rungs)

@@ -114,6 +114,7 @@ def test_the_best_variance_is_the_mean_squared_error():
     assert abs(value.item() + 2.5 * (1 + math.log(2 * math.pi * v))) < 1e-12
     assert abs(grad(value, [p.log_variance])[0].item()) < 1e-12
     assert p.variance == pytest.approx(v) and not GaussianLikelihood(v).parameters()
+    assert p.most((5,)) == pytest.approx(p(x, x).numpy()[0])  # of a decoder that makes x itself
 
 
 @pytest.mark.parametrize("variance", [0, -1, math.inf, math.nan])
