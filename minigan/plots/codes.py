@@ -39,7 +39,9 @@ def _codes(panel, codes, classes):
         middle = np.median(x[classes == k]), np.median(y[classes == k])
         box = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
         panel.text(*middle, str(k), ha="center", va="center", weight="bold", bbox=box)
-    panel.set(aspect="equal", xlabel="z₁", ylabel="z₂")
+    reach = 1.05 * max(2, abs(x).max(), abs(y).max())  # as far as the prior at least
+    limits = -reach, reach
+    panel.set(xlim=limits, ylim=limits, aspect="equal", xlabel="z₁", ylabel="z₂")
 
 
 def _ladder(panel, rungs):
@@ -52,4 +54,6 @@ def _ladder(panel, rungs):
         offset = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
         panel.annotate(f"{nats:.1f}", (place, nats), size=9, **offset)
     panel.set_xticks(range(len(rungs)), rungs)
-    panel.margins(x=0.12, y=0.12)
+    margin = 0.12 * max(1, np.ptp(means))
+    panel.set_ylim(min(means) - margin, max(means) + margin)
+    panel.margins(x=0.12)
