@@ -1,9 +1,18 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
 In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
-arithmetic, bounds, subspaces.
+arithmetic, bounds, subspaces, hmc, ais.
 """
 
+from minigan.evaluation.ais import (
+    Annealed,
+    Bracket,
+    ais_log_likelihood,
+    bdmc_bounds,
+    effective_sample_size,
+    sigmoid_schedule,
+    simulated,
+)
 from minigan.evaluation.arithmetic import (
     Found,
     attribute_members,
