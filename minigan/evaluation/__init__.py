@@ -26,6 +26,7 @@ from minigan.evaluation.bounds import (
     active_units,
     draw_log_weights,
     importance_bound,
+    linear_log_likelihood,
     plane_log_likelihood,
 )
 from minigan.evaluation.divergences import (

@@ -97,6 +97,18 @@ def plane_log_likelihood(decoder: Module, variance, x, *, side=700, reach=7.0) -
     )
 
 
+def linear_log_likelihood(weight, bias, variance, x) -> np.ndarray:
+    """ln N(x; b, Wᵀ W + v I), exact, of the linear decoder G(z) = z W + b: (n,), in nats.
+
+    weight (latent, d), bias (d,), x (n, …) of d numbers each, host arrays; variance v > 0.
+    """
+    variance = positive("linear_log_likelihood: variance", variance)
+    covariance = weight.T @ weight + variance * np.eye(len(bias))
+    gap = np.reshape(x, (len(x), -1)) - bias
+    squares = (gap * np.linalg.solve(covariance, gap.T).T).sum(axis=1)
+    return -0.5 * (squares + np.linalg.slogdet(2 * math.pi * covariance)[1])
+
+
 def active_units(means, threshold=0.01) -> np.ndarray:
     """Which dimensions of z the encoder uses: Var over x of E(u | x) > 0.01 (Burda et al. 2016).
 

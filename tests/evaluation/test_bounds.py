@@ -10,6 +10,7 @@ from minigan.evaluation import (
     active_units,
     draw_log_weights,
     importance_bound,
+    linear_log_likelihood,
     pca,
     plane_log_likelihood,
     ppca_log_likelihood,
@@ -101,6 +102,15 @@ def test_the_plane_has_the_exact_likelihood():
         np.testing.assert_allclose(plane_log_likelihood(G, V, x, side=side), truth, atol=1e-4)
     with pytest.raises(ValueError, match="plane_log_likelihood"):
         plane_log_likelihood(G, 0.0, x)
+
+
+def test_a_linear_decoder_has_the_likelihood_of_a_gaussian():
+    _, G, _, x = linear()
+    truth = multivariate_normal(*exact(G)).logpdf(x.reshape(6, 4))
+    W, b = (p.numpy().astype(float) for p in G.parameters())
+    np.testing.assert_allclose(linear_log_likelihood(W, b, V, x), truth)
+    with pytest.raises(ValueError, match="linear_log_likelihood: variance is 0"):
+        linear_log_likelihood(W, b, 0.0, x)
 
 
 def test_active_units_by_hand():

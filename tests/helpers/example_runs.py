@@ -619,6 +619,36 @@ RUNS = {
         loses="--lr 1e30 --steps 1000",
         not_then="vae.png",
     ),
+    "ais": Example(
+        small="--data digits --steps 2 --batch 8 --latent 2 --count 3 --temperatures 2 --chains 2",
+        smaller={
+            "HIDDEN": (4, 5, 6, 4),
+            "GRID": (0.1, 0.2),
+            "CENTRES": 20,
+            "LADDER": (1, 2),
+        },
+        writes="ais.json ais.png annealed checkpoint.safetensors",
+        resumes=True,
+        options=TRAINING
+        | {
+            "--batch": Row("4 16"),
+            "--latent": Row("1 3"),
+            "--lr": Row("1e-4 1e-2"),
+            "--lr-g": Row("1e-4 1e-2"),
+            "--lr-d": Row("1e-4 1e-2"),
+            "--count": Row("2 4"),
+            "--temperatures": Row("1 3"),
+            "--chains": Row("1 3"),
+            "--data": Row("IMAGES", refused("no test split")),
+            "--quick": Row(on="--steps 16"),
+        },
+        mistakes=(
+            ("--temperatures 0", "expected an integer >= 1"),
+            ("--batch 601", "batch size 601"),
+        ),
+        loses="--lr 1e30 --steps 1000",
+        not_then="ais.png",
+    ),
     "pca": Example(
         small="--data IMAGES --size 8 --steps 2 --code 2 --every 1",
         writes="checkpoint.safetensors pca.png",
