@@ -591,7 +591,14 @@ RUNS = {
     ),
     "vae": Example(
         small="--data digits --steps 2 --batch 8 --hidden 8 --every 2 --count 5",
-        smaller={"DRAWS": 10, "RUNGS": (2, 5), "SHOWN": 100, "SIDE": 3, "TICKS": 9},
+        smaller={
+            "DRAWS": 10,
+            "RUNGS": (2, 5),
+            "SHOWN": 100,
+            "SIDE": 3,
+            "TICKS": 9,
+            "ANNEALED": {"schedule": 3, "chains": 2, "leapfrogs": 2},
+        },
         writes="checkpoint.safetensors samples_000002.png training.gif vae.png",
         resumes=True,
         options=TRAINING
