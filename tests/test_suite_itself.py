@@ -251,7 +251,7 @@ def operations():
 
 def losses():
     classes = offered(gan, gan.Objective, besides=["Objective"])
-    more = offered(gan.distances) | offered(gan.transfer)
+    more = offered(gan.distances) | offered(gan.transfer) | offered(gan.variational)
     return classes | offered(gan.losses, besides=["together"]) | more
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minigan.data.augment import mirrored, shifted, warped
 from minigan.data.clutter import cluttered_digits
-from minigan.data.dataset import Batches, Dataset, OneOf, to_bytes, to_unit
+from minigan.data.dataset import Batches, Dataset, OneOf, dequantised, to_bytes, to_unit
 from minigan.data.digits import drawn_digits
 from minigan.data.domains import DOMAINS, Domains
 from minigan.data.faces import ATTRIBUTES, HAS, drawn_faces, read_faces

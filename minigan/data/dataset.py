@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minigan.backend import Backend, backend_of, cpu
+from minigan.backend import Backend, Generator, backend_of, cpu
 from minigan.data.idx import DataError
 from minigan.engine.checks import whole_number
 
@@ -83,6 +83,25 @@ def to_unit(images):
     TypeError for another dtype, whose values would lie outside.
     """
     return backend_of(images).to_unit(images)
+
+
+def dequantised(images, rng: Generator):
+    """Bytes to what has a density: (pixel + u) / 256, u uniform on [0, 1]; float32 in [0, 1].
+
+    Bytes are but 256 values, on which a density can grow without bound. With noise as wide as
+    their distance, ln p of the result is on average at most the log-probability of the bytes less
+    ln 256 per pixel (Theis et al. 2016, section 3.1). This is where it's done, for all likelihoods
+    on images; the noise is drawn anew at each call.
+
+    images: uint8, or float32 in [−1, 1] as `Batches` draws them; on rng's device. TypeError for
+    another dtype.
+    """
+    xp = rng.backend.xp
+    if images.dtype == "float32":
+        images = xp.rint((images + 1) * 127.5)
+    elif images.dtype != "uint8":
+        raise TypeError(f"dequantised: images are {images.dtype}, wanted uint8, or float32 units")
+    return (images + rng.uniform(images.shape)) * np.float32(1 / 256)
 
 
 def to_bytes(images):

@@ -1,9 +1,18 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
 In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
-arithmetic.
+arithmetic, bounds, subspaces, hmc, ais.
 """
 
+from minigan.evaluation.ais import (
+    Annealed,
+    Bracket,
+    ais_log_likelihood,
+    bdmc_bounds,
+    effective_sample_size,
+    sigmoid_schedule,
+    simulated,
+)
 from minigan.evaluation.arithmetic import (
     Found,
     attribute_members,
@@ -12,6 +21,13 @@ from minigan.evaluation.arithmetic import (
     find_vector,
     flipped,
     random_vectors,
+)
+from minigan.evaluation.bounds import (
+    active_units,
+    draw_log_weights,
+    importance_bound,
+    linear_log_likelihood,
+    plane_log_likelihood,
 )
 from minigan.evaluation.divergences import (
     LARGEST_ASSIGNMENT,
@@ -55,6 +71,7 @@ from minigan.evaluation.metrics import (
 )
 from minigan.evaluation.neighbours import k_means, looks_real, nearest, nearness, vote
 from minigan.evaluation.ruler import Seen, look, train_classifier
+from minigan.evaluation.subspaces import PCA, pca, ppca_log_likelihood, principal_angles
 from minigan.evaluation.windows import (
     SIGMAS,
     ParzenScore,

@@ -1,7 +1,9 @@
 """The game: what the two players minimise, how they move, and what is done when they fail.
 
+And what takes no second player: the bounds by which a decoder with a likelihood is trained.
+
 In the order of reading: losses, features, distances, transfer, penalties, adversarial, remedies,
-unrolling, latent.
+unrolling, latent, variational.
 """
 
 from minigan.gan.adversarial import (
@@ -38,3 +40,13 @@ from minigan.gan.penalties import dragan_penalty, gradient_penalty, r1_penalty, 
 from minigan.gan.remedies import History, InstanceNoise
 from minigan.gan.transfer import DomainTransfer, image_variation
 from minigan.gan.unrolling import Unrolling
+from minigan.gan.variational import (
+    BernoulliLikelihood,
+    Bound,
+    GaussianLikelihood,
+    elbo,
+    gaussian_kl,
+    log_mean_exp,
+    log_weights,
+    reparametrised,
+)

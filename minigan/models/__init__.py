@@ -5,9 +5,10 @@ reads. One that takes more than images or noise, or gives more than one thing, i
 GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
 In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, unet, patch,
-residual, waist, superresolution, classifier.
+residual, waist, superresolution, autoencoders, classifier.
 """
 
+from minigan.models.autoencoders import GaussianEncoder, LinearAutoencoder, vae_decoder
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
 from minigan.models.captions import CaptionDiscriminator, CaptionEncoder, CaptionGenerator
 from minigan.models.classifier import image_classifier
@@ -31,4 +32,5 @@ GENERATORS = {
     "conditional": ConditionalGenerator,
     "dcgan": dcgan_generator,
     "goodfellow_2014": goodfellow_generator,
+    "vae": vae_decoder,
 }

@@ -6,9 +6,11 @@ run, imports it. Everything here takes NumPy arrays and draws on figures of its 
 global state are never touched, so a script or notebook that does use pyplot is left alone.
 
 In the order of reading: style, checks, files, figures, grids, curves, density, objectives, critics,
-modes, energies, latent.
+modes, energies, latent, codes, annealing.
 """
 
+from minigan.plots.annealing import annealing_figure
+from minigan.plots.codes import vae_figure
 from minigan.plots.critics import draw_critics, draw_estimates, draw_gap, draw_norms, draw_value
 from minigan.plots.curves import draw_curve, legend_above, loss_curves, moving_average
 from minigan.plots.density import DensityFigure, DensityView, draw_densities, tail_figure

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan.backend import cpu
-from minigan.data import Batches, DataError, Dataset, OneOf, drawn_digits, to_bytes, to_unit
+from minigan.data import (
+    Batches,
+    DataError,
+    Dataset,
+    OneOf,
+    dequantised,
+    drawn_digits,
+    to_bytes,
+    to_unit,
+)
 
 
 def numbered(n):
@@ -299,6 +308,25 @@ def test_bytes_and_units_are_inverse():
     for dtype in (np.float32, np.float64):
         back = to_bytes(unit.astype(dtype))
         assert back.dtype == np.uint8 and np.array_equal(back, every_byte)
+
+
+def test_dequantised_bytes_have_a_uniform_density(cuda):
+    """Each stays in its cell [b, b + 1) / 256, as bytes and as units; a seed gives one noise."""
+    every_byte = np.arange(256, dtype=np.uint8).repeat(64).reshape(4, 64, 64, 1)
+    for device in (cpu, cuda):
+        images = device.asarray(every_byte)
+        x, again, units = (
+            device.to_numpy(dequantised(given, device.generator(3)))
+            for given in (images, images, to_unit(images))
+        )
+        assert x.dtype == np.float32 and x.tobytes() == again.tobytes() == units.tobytes()
+        u = x.astype(float) * 256 - every_byte
+        assert u.min() >= 0 and u.max() <= 1 and x.max() <= 1
+        assert abs(u.mean() - 1 / 2) < 0.01 and abs(u.var() - 1 / 12) < 0.005
+    rng = cpu.generator(0)
+    assert (dequantised(every_byte, rng) != dequantised(every_byte, rng)).any()
+    with pytest.raises(TypeError, match="images are int64, wanted uint8"):
+        dequantised(every_byte.astype(int), rng)
 
 
 def test_to_bytes_rounds_clips_and_refuses():

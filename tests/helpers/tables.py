@@ -8,7 +8,7 @@ import numpy as np
 from checks import OPERATIONS, fill
 from layers import LAYERS
 
-from minigan import cpu, data, gan, nn, optim
+from minigan import cpu, data, gan, models, nn, optim
 
 __all__ = [
     "DENSITIES",
@@ -70,6 +70,7 @@ GENERATORS = {
     "conditional": {"latent": 3, "size": 8, "width": 2, "classes": 4},
     "dcgan": {"latent": 3, "size": 8, "width": 2, "hidden": 0},
     "goodfellow_2014": {"latent": 3, "hidden": 4},
+    "vae": {"latent": 3, "hidden": [4, 5], "size": 8},
 }
 
 
@@ -135,4 +136,30 @@ LOSSES |= {
     "pulling_away": (gan.pulling_away, (fill((5, 3)),)),
     "pairwise_distances": (gan.pairwise_distances, (fill((4, 3)),)),
     "self_distances": (gan.self_distances, (fill((3, 2, 5, 1)),)),
+}
+
+
+# --- Bounds of a likelihood ----------------------------------------------------------------------
+
+_E = models.GaussianEncoder([4, 3, 2], rng=cpu.generator(0)).astype("float64")
+_G = models.vae_decoder(latent=2, hidden=(3,), size=2, rng=cpu.generator(1)).astype("float64")
+_x = fill((3, 2, 2, 1), "positive")
+
+
+def _bounded(bound):
+    """A bound as a function of x and noise, by networks and a likelihood of their dtype."""
+
+    def of(x, noise):
+        parts = [part.astype(x.dtype) for part in (_E.copy(), _G.copy())]
+        return bound(*parts, gan.GaussianLikelihood(0.5), x, noise)
+
+    return of
+
+
+LOSSES |= {
+    "reparametrised": (gan.reparametrised, [fill((3, 2), seed=seed) for seed in range(3)]),
+    "gaussian_kl": (gan.gaussian_kl, [fill((3, 2), seed=seed) for seed in range(2)]),
+    "log_mean_exp": (gan.log_mean_exp, (fill((4, 3)),)),
+    "elbo": (_bounded(lambda *given: gan.elbo(*given).elbo), (_x, fill((3, 2)))),
+    "log_weights": (_bounded(gan.log_weights), (_x, fill((2, 3, 2)))),
 }

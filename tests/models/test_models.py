@@ -22,7 +22,9 @@ from minigan.models import (
     CaptionEncoder,
     CaptionGenerator,
     ConditionalGenerator,
+    GaussianEncoder,
     JoinedDiscriminator,
+    LinearAutoencoder,
     NamingDiscriminator,
     PatchDiscriminator,
     ProjectionDiscriminator,
@@ -38,6 +40,7 @@ from minigan.models import (
     image_classifier,
     mlp,
     residual_generator,
+    vae_decoder,
     waist_generator,
 )
 from minigan.models.superresolution import with_means
@@ -627,3 +630,68 @@ def test_super_resolution_learns_everywhere():
     loss = ((images - values((4, 12, 20, 2), 3)) ** 2).mean()
     for p, g in zip(G.parameters(), grad(loss, G.parameters()), strict=True):
         assert g.dtype == np.float32 and g.numpy().any(), p.node.name
+
+
+# --- Autoencoders --------------------------------------------------------------------------------
+
+
+def test_the_decoder_of_wu_et_al():
+    """10-64-256-256-1024-784, with a tanh between any two and a sigmoid at the end."""
+    G = vae_decoder(rng=rng())
+    sizes = [10, 64, 256, 256, 1024, 784]
+    assert [p.shape for p in G.parameters() if len(p.shape) > 1] == [*itertools.pairwise(sizes)]
+    images = G(values((3, 10))).numpy()
+    assert images.shape == (3, 28, 28, 1) and images.min() > 0 and images.max() < 1
+    logits = vae_decoder(rng=rng(1), squash=False)
+    logits.load_state(G.state())
+    x = logits(values((3, 10))).numpy()
+    np.testing.assert_allclose(1 / (1 + np.exp(-x)), images, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [[8, 3], [8, 5, 3], [8, 5, 4, 3]])
+def test_an_encoder_learns_everywhere_and_begins_with_variances_of_one(sizes):
+    E = GaussianEncoder(sizes, rng=rng())
+    mu, log_variance = E(values((6, 2, 2, 2)))
+    assert mu.shape == log_variance.shape == (6, 3)
+    assert abs(log_variance.numpy()).max() < 0.05
+    loss = (mu * values((6, 3), 1)).sum() + (log_variance * values((6, 3), 2)).sum()
+    for p, g in zip(E.parameters(), grad(loss, E.parameters()), strict=True):
+        assert g.numpy().any(), p.node.name
+
+
+def test_an_encoder_of_no_layer_is_refused():
+    with pytest.raises(ValueError, match=r"sizes \[3\]: want \[numbers in x, …, latent\]"):
+        GaussianEncoder([3], rng=rng())
+
+
+def test_a_linear_autoencoder_by_plain_loops():
+    A, x, weights = LinearAutoencoder(4, 2, rng=rng()), values((3, 4)), np.array([0.5, 2.0])
+    first, second = (layer.weight.numpy() for layer in (A.encode, A.decode))
+    np.testing.assert_allclose(A(x).numpy(), x.numpy() @ first @ second, rtol=1e-5, atol=1e-6)
+    decay = sum(
+        weights[i] * (sum(v * v for v in first[:, i]) + sum(v * v for v in second[i]))
+        for i in range(2)
+    )
+    assert A.decay(tensor(weights.astype(np.float32))).item() == pytest.approx(decay, rel=1e-5)
+    assert A.decay(1.0).item() == pytest.approx((first**2).sum() + (second**2).sum(), rel=1e-5)
+
+
+def test_decay_of_a_linear_autoencoder_finds_the_axes_and_their_lengths():
+    """sᵢ² = 1 − λ / σᵢ² along the axes, W₁ = W₂ᵀ; and with a λ for each, the rows are the axes."""
+    variances, random = np.array([4.0, 2.0, 1.0, 0.1]), np.random.default_rng(0)
+    axes = np.linalg.qr(random.standard_normal((4, 4)))[0]
+    C = tensor(axes.T @ np.diag(variances) @ axes)
+    for weights in (0.3, np.array([0.2, 0.4, 0.6])):
+        A = LinearAutoencoder(4, 3, rng=rng(1)).astype("float64")
+        optimizer = optim.Adam(A, optim.cosine(0.05, 2000))
+        for _ in range(2000):
+            P = A.encode.weight @ A.decode.weight - np.eye(4)
+            optimizer.descend((P * (C @ P)).sum() + A.decay(weights))
+        first, second = (layer.weight.numpy() for layer in (A.encode, A.decode))
+        np.testing.assert_allclose(first, second.T, atol=1e-3)
+        _, lengths, found = np.linalg.svd(second)
+        np.testing.assert_allclose(lengths**2, 1 - weights / variances[:3], atol=1e-3)
+        assert (abs((found[:3] * axes[:3]).sum(1)) > 0.999).all()
+        rows = second / np.linalg.norm(second, axis=1, keepdims=True)
+        alone = abs((rows[:, None] * axes[:3]).sum(2)).max(1) > 0.999
+        assert alone.all() == (np.ndim(weights) == 1)

@@ -1,0 +1,199 @@
+"""How likely are images under a GAN? Annealed importance sampling (Wu et al. 2017), checked.
+
+With noise around what it draws, x ~ N(G(z), v), a GAN has a likelihood as a VAE has, only that no
+one can sum over all z. Annealing leads z from the prior to where it draws x, and weighs the way: a
+lower bound; for images that G made the way back gives an upper one. First a linear G, whose ln p(x)
+is known; then a VAE and a GAN of one architecture on MNIST, beside Parzen windows (KDE).
+
+    python examples/evaluation/ais.py                 a quarter of an hour on two CPU cores
+    python examples/evaluation/ais.py --quick         a minute: bounds that have not closed yet
+    python examples/evaluation/ais.py --resume        after Ctrl-C: also in the middle of annealing
+
+It writes ais.png, ais.json, annealed/*.npz and checkpoint.safetensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigan import Tensor, discriminator_step, generator_step, losses, optim, plots
+from minigan.data import Batches, dequantised
+from minigan.evaluation import (
+    ais_log_likelihood,
+    bdmc_bounds,
+    linear_log_likelihood,
+    parzen_log_likelihood,
+    parzen_sigma,
+    simulated,
+    standard_error,
+)
+from minigan.gan import GaussianLikelihood, elbo
+from minigan.models import GaussianEncoder, mlp, vae_decoder
+from minigan.nn import Dropout, Flatten, Linear, Sequential, normal
+from minigan.training import GAME, Record, Session, Watch, in_chunks, options, run, save_json
+
+HIDDEN = (64, 256, 256, 1024)
+GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.04, 0.06), 20  # v, and the training images to choose by
+CENTRES, SIGMAS = 10_000, np.geomspace(0.05, 3, 24)  # samples, the widths of windows
+LINEAR, V_LINEAR, LADDER = (10, 50), 0.1, (1, 10, 30, 100, 300, 1000)
+
+
+def parse(argv=None):
+    quick = {"steps": lambda n: max(1, n // 10), "temperatures": 100, "count": 20, "chains": 2}
+    p = options.parser(
+        "The likelihood of decoders by annealed importance sampling.",
+        steps=5000,
+        out="runs/ais",
+        resumable=True,
+        quick=quick,
+        after=("count", "temperatures", "chains"),
+    )
+    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=5e-4, lr_d=2e-4)
+    add = p.add_argument
+    add("--count", type=options.whole(1), default=100, help="images of each kind")
+    add("--temperatures", type=options.whole(1), default=400, help="from prior to posterior")
+    add("--chains", type=options.whole(1), default=4, help="for each image")
+    return options.parse(p, argv)
+
+
+def main(argv=None):
+    args = parse(argv)
+    backend = options.device(args)
+    train, test = options.train_and_test(args)
+    weights, noise, chance = backend.generator(args.seed).spawn(3)
+    with options.building():
+        batches = Batches(train, args.batch, args.seed, backend)
+        _, size, _, channels = train.images.shape
+        pixels = size * size * channels
+        shape = {"latent": args.latent, "hidden": HIDDEN, "size": size, "channels": channels}
+        E = GaussianEncoder([pixels, *HIDDEN[2:0:-1], args.latent], rng=weights)
+        V, G = (vae_decoder(rng=weights, **shape) for _ in range(2))
+        p = GaussianLikelihood(rng=weights)
+        D = Sequential(Flatten(), Dropout(0.3, rng=noise), mlp([pixels, 256, 256, 1], rng=weights))
+        learnt = [*E.parameters(), *V.parameters(), *p.parameters()]
+        V_optimizer = optim.Adam(learnt, optim.cosine(args.lr, args.steps))
+        G_optimizer, D_optimizer = (
+            optim.Adam(net, optim.linear_decay(lr, args.steps), betas=(0.5, 0.999))
+            for net, lr in ((G, args.lr_g), (D, args.lr_d))
+        )
+        average = optim.EMA(G, 0.999)
+    z, objective = (args.batch, args.latent), losses.NonSaturating()
+    bounds, game = Record("elbo"), Record(*GAME)
+
+    def real():
+        """Pixels and noise, over 256: here and below, for both models and all measures."""
+        return Tensor(dequantised(batches.next(), noise))
+
+    def vae():
+        bound = elbo(E, V, p, real(), Tensor(noise.normal(z))).elbo.mean()
+        V_optimizer.descend(-bound)
+        bounds.add(bound)
+
+    def gan():
+        fake = G(Tensor(noise.normal(z)))
+        d = discriminator_step(D, D_optimizer, objective, real(), fake)
+        g = generator_step(D, G_optimizer, objective, fake)
+        average.update()
+        game.add(d.loss, g.loss, d.real, d.fake, g.fake)
+
+    parts = {"E": E, "V": V, "p": p, "G": G, "D": D, "average": average, "noise": noise}
+    parts |= {"V_optimizer": V_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
+    parts |= {"bounds": bounds, "game": game}
+    session = Session(args, parts, about=train, batches=batches, total=2 * args.steps, every=1000)
+    with session:
+        for move, record, end in ((vae, bounds, args.steps), (gan, game, 2 * args.steps)):
+            session.watch = Watch(record, show=lambda now: f"{now}", batch=args.batch)
+            for _ in session.steps(move, max(0, end - session.done)):
+                pass
+    if session.status or session.done < session.total:
+        return session.status
+
+    known = linear(args.count // 5 + 1, chance)
+    print(linear_in_words(known))
+    sets = {"train": train.images[: args.count], "test": test.images[: args.count]}
+    sets = {name: dequantised(backend.asarray(bytes_), chance) for name, bytes_ in sets.items()}
+    judged = {}
+    for name, decoder in {"VAE": V.eval(), "GAN": average.network.eval()}.items():
+        judged[name] = judge(args, name, decoder, sets, chance)
+        print(in_words(name, judged[name]))
+    save_json(args.out / "ais.json", {"linear": known} | judged)
+    figure = plots.annealing_figure(known, judged)
+    print(f"picture: {plots.save_figure(figure, args.out / 'ais.png')}")
+    return session.status
+
+
+def linear(count, rng) -> dict:
+    """Images of a linear decoder, whose ln p(x) is known, and what the measures make of it."""
+    latent, values = LINEAR
+    G = Sequential(Linear(latent, values, rng=rng, init=normal(0.5))).astype("float64").eval()
+    z = rng.normal((count, latent), "float64")
+    x = simulated(G, V_LINEAR, z, rng=rng)
+    W, b, here = (rng.backend.to_numpy(a) for a in (*(p.data for p in G.parameters()), x))
+    said = {"exact": float(linear_log_likelihood(W, b, V_LINEAR, here).mean())}
+    found = [
+        bdmc_bounds(G, V_LINEAR, x, z, rng=rng, schedule=schedule, pilots=4) for schedule in LADDER
+    ]
+    said["lower"], said["upper"] = ([float(f[k].mean()) for f in found] for k in (0, 1))
+    return said | {"temperatures": LADDER} | windows(G, V_LINEAR, {"kde": x}, rng, latent)
+
+
+def judge(args, name, decoder, sets, rng) -> dict:
+    """ln p of real images and of the model's own, means in nats: by annealing and by windows."""
+
+    def annealed(measure, what, v, x, *more, schedule=args.temperatures, chains=args.chains):
+        """What is done of it is kept, so a run that is resumed goes on from there."""
+        kept = args.out / "annealed" / f"{name}_{what}.npz"
+        how = {"schedule": schedule, "chains": chains, "pilots": max(1, chains // 2), "rng": rng}
+        return measure(decoder, v, x, *more, kept=kept, progress=True, **how)
+
+    few, fast = sets["train"][:GRID_IMAGES], {"schedule": max(1, args.temperatures // 4)}
+    grid = {}
+    for v in GRID:
+        found = annealed(ais_log_likelihood, f"v{v}", v, few, args.latent, chains=2, **fast)
+        grid[v] = float(found.log_likelihood.mean())
+    v = max(grid, key=grid.get)
+    found = {k: annealed(ais_log_likelihood, k, v, x, args.latent) for k, x in sets.items()}
+    z = rng.normal((args.count, args.latent))
+    both = annealed(bdmc_bounds, "simulated", v, simulated(decoder, v, z, rng=rng), z)
+    found["simulated"] = both.forward
+    said = {what: float(each.log_likelihood.mean()) for what, each in found.items()}
+    said |= {f"{k}_error": standard_error(each.log_likelihood) for k, each in found.items()}
+    said |= {f"{k}_effective": float(each.effective.mean()) for k, each in found.items()}
+    said |= {"upper": float(both.upper.mean()), "gap": both.gap, "v": v, "grid": grid}
+    said["most"] = GaussianLikelihood(v).most(few.shape[1:])
+    return said | windows(decoder, v, {f"kde_{k}": x for k, x in sets.items()}, rng, args.latent)
+
+
+def windows(decoder, v, sets, rng, latent) -> dict:
+    """Means of ln p under windows around samples, as wide as suits half of the first images best;
+    and with σ² = v, which is p(x | z): what annealing estimates, by z at random.
+    """
+    samples = in_chunks(decoder, rng.normal((CENTRES, latent), next(iter(sets.values())).dtype))
+    samples, said = samples.reshape(CENTRES, -1), {}
+    for name, x in sets.items():
+        x = rng.backend.to_numpy(x).reshape(len(x), -1)
+        said.setdefault("sigma", parzen_sigma(x[: len(x) // 2 + 1], samples, SIGMAS))
+        for key, sigma in ((name, said["sigma"]), (f"{name}_at_v", v**0.5)):
+            said[key] = float(parzen_log_likelihood(x, samples, sigma).mean())
+    return said
+
+
+def linear_in_words(said) -> str:
+    exact, (low, *_, lower), upper = said["exact"], said["lower"], said["upper"][-1]
+    return (
+        f"linear: exact {exact:.2f} nats, AIS {lower - exact:+.3f}, gap {upper - lower:.3f}; "
+        f"off: one temperature {low - exact:+.0f}, KDE {said['kde'] - exact:+.0f}"
+    )
+
+
+def in_words(name, said) -> str:
+    return (
+        f"{name}, v {said['v']}: train {said['train']:.1f}, test {said['test']:.1f} "
+        f"(± {said['test_error']:.1f}) nats, none passes {said['most']:.0f}; its own images "
+        f"{said['simulated']:.2f} to {said['upper']:.2f}, gap {said['gap']:.2f}; KDE of test: "
+        f"{said['kde_test']:.1f}, sigma {said['sigma']:.2f} (at v: {said['kde_test_at_v']:.0f})"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

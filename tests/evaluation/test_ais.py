@@ -1,0 +1,159 @@
+"""AIS against integrals that are known: of linear decoders, and of one on a line."""
+
+import functools
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from minigan import Tensor, cpu, nn, no_grad
+from minigan.engine import ShapeError
+from minigan.evaluation import (
+    ais_log_likelihood,
+    bdmc_bounds,
+    effective_sample_size,
+    sigmoid_schedule,
+    simulated,
+)
+from minigan.evaluation.ais import _Plan
+from minigan.models import mlp, vae_decoder
+
+V = 0.2
+
+
+def linear(device=cpu, dtype="float64", v=V):
+    """A linear decoder 3 → (2, 2, 1) with weights N(0, 1), and its exact ln p."""
+    G = vae_decoder(rng=device.generator(0), latent=3, hidden=(), size=2, squash=False)
+    values = [cpu.generator(5).normal(p.shape) for p in G.parameters()]
+    for p, value in zip(G.parameters(), values, strict=True):
+        p.data[...] = device.asarray(value)
+    W, b = (value.astype(float) for value in values)
+    truth = multivariate_normal(b, W.T @ W + v * np.eye(4))
+    return G.astype(dtype).eval(), lambda x: truth.logpdf(device.to_numpy(x).reshape(len(x), -1))
+
+
+def test_the_schedule_by_hand():
+    s = 1 / (1 + np.exp([4.0, 2.0, 0.0, -2.0, -4.0]))
+    wanted = [0, (s[1] - s[0]) / (s[4] - s[0]), 0.5, (s[3] - s[0]) / (s[4] - s[0]), 1]
+    np.testing.assert_allclose(sigmoid_schedule(4), wanted)
+    np.testing.assert_array_equal(sigmoid_schedule(1), [0, 1])
+    with pytest.raises(ValueError, match="count"):
+        sigmoid_schedule(0)
+
+
+def test_effective_sample_size_by_hand():
+    weights = np.log([[1.0, 3.0], [1.0, 1.0]]) - 1e4
+    np.testing.assert_allclose(effective_sample_size(weights), [2.0, 16 / 10])
+
+
+def test_bounds_close_around_the_exact_likelihood(cuda):
+    """On the fake device there is time for few temperatures: with a wide p(x | z) they will do."""
+    for device, dtype, v, count, chains, near in (
+        (cpu, "float64", V, 200, 32, 0.4),
+        (cpu, "float32", V, 200, 32, 0.4),
+        (cuda, "float64", 5.0, 8, 64, 0.4),
+    ):
+        G, exact = linear(device, dtype, v)
+        rng = device.generator(1)
+        z = rng.normal((8, 3), dtype)
+        x = simulated(G, v, z, rng=rng)
+        truth = exact(x)
+        found = bdmc_bounds(G, v, x, z, rng=rng, schedule=count, chains=chains, leapfrogs=5)
+        assert found.lower.mean() - near / 10 < truth.mean() < found.upper.mean() + near / 10
+        assert abs(found.lower - truth).max() < near and abs(found.gap) < near
+        way = found.forward
+        assert way.log_weights.shape == (chains, 8) and way.steps.shape == (count, 8)
+        assert (way.effective >= 1).all() and (way.effective <= chains).all()
+        assert 0.5 < way.accepted.mean() <= 1
+
+
+def test_the_mean_weight_is_unbiased():
+    """Of 4,000 chains with few temperatures each, whose ln w is far too low on average."""
+    G, exact = linear()
+    rng = cpu.generator(2)
+    x = simulated(G, V, rng.normal((2, 3), "float64"), rng=rng)
+    found = ais_log_likelihood(G, V, x, 3, rng=rng, schedule=12, chains=4000, pilots=50)
+    shares = np.exp(found.log_weights - exact(x))
+    error = shares.std(axis=0, ddof=1) / len(shares) ** 0.5
+    assert (abs(shares.mean(axis=0) - 1) < 4 * error).all() and (error < 0.1).all()
+    assert (found.log_weights.mean(axis=0) < exact(x) - 0.2).all()
+
+
+def test_a_decoder_that_is_not_linear_against_an_integral():
+    G = mlp([1, 8, 2], rng=cpu.generator(0), activation=nn.Tanh).astype("float64").eval()
+    rng, ticks = cpu.generator(4), np.linspace(-8, 8, 4001)
+    x = simulated(G, V, rng.normal((6, 1), "float64"), rng=rng)
+    with no_grad():
+        made = G(Tensor(ticks[:, None])).numpy()
+    squares = ((x[:, None] - made) ** 2).sum(-1)
+    joint = np.exp(-squares / (2 * V) - ticks**2 / 2) / (2 * np.pi * V) / (2 * np.pi) ** 0.5
+    truth = np.log(joint.sum(axis=1) * (ticks[1] - ticks[0]))
+    found = ais_log_likelihood(G, V, x, 1, rng=rng, schedule=100, chains=32)
+    np.testing.assert_allclose(found.log_likelihood, truth, atol=0.15)
+
+
+def test_plain_importance_sampling_is_one_temperature():
+    G, _ = linear()
+    x = simulated(G, V, cpu.generator(0).normal((2, 3), "float64"), rng=cpu.generator(1))
+    found = ais_log_likelihood(G, V, x, 3, rng=cpu.generator(7), schedule=1, chains=5, pilots=1)
+    own = cpu.generator(7).spawn(1)[0]
+    own.normal((1, 2, 3), "float64")
+    z = own.normal((5, 2, 3), "float64")
+    W, b = (p.numpy() for p in G.parameters())
+    squares = ((x.reshape(2, 4) - z @ W - b) ** 2).sum(-1)
+    np.testing.assert_allclose(found.log_weights, -squares / (2 * V) - 2 * np.log(2 * np.pi * V))
+
+
+def test_groups_are_kept_and_a_second_call_goes_on(tmp_path, monkeypatch):
+    """One seed gives one result, whether in one go or interrupted; and other options are others."""
+    monkeypatch.setattr("minigan.evaluation.ais.ROWS", 8)
+    G, _ = linear()
+    z = cpu.generator(0).normal((5, 3), "float64")
+    x = simulated(G, V, z, rng=cpu.generator(1))
+    call = functools.partial(bdmc_bounds, G, V, x, z, schedule=6, chains=4)
+    whole = call(rng=cpu.generator(2))
+    seen = []
+
+    def stop(self, *arguments, group=_Plan._group):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(len(arguments[0]))
+        return group(self, *arguments)
+
+    kept = tmp_path / "ais.npz"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("minigan.evaluation.ais._Plan._group", stop)
+        call(rng=cpu.generator(2), kept=kept)
+    assert seen == [2, 2]
+    with monkeypatch.context() as patch:
+        seen.pop()
+        patch.setattr("minigan.evaluation.ais._Plan._group", stop)
+        again = call(rng=cpu.generator(2), kept=kept)
+    assert seen == [2, 1]
+    np.testing.assert_array_equal(again.lower, whole.lower)
+    np.testing.assert_array_equal(again.upper, whole.upper)
+    other = call(rng=cpu.generator(3), kept=kept)
+    assert (other.lower != whole.lower).all()
+
+
+class Lost(nn.Module):
+    def forward(self, z):
+        return z * np.inf
+
+
+MISTAKES = {
+    "variance is 0": lambda G, x: (G, 0.0, x, {}),
+    "call eval": lambda G, x: (G.train(), V, x, {}),
+    "want finite floats": lambda G, x: (G, V, x * np.nan, {}),
+    "not finite of z": lambda G, x: (Lost().eval(), V, np.zeros((2, 3)), {}),
+    "the decoder makes": lambda G, x: (G, V, x[:, :1], {}),
+    "rise from 0 to 1": lambda G, x: (G, V, x, {"schedule": [0, 0.5, 0.5, 1]}),
+    "chains is 0": lambda G, x: (G, V, x, {"chains": 0}),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_mistakes(words):
+    G, v, x, how = MISTAKES[words](linear()[0], np.zeros((2, 2, 2, 1)))
+    with pytest.raises((ValueError, ShapeError), match=words):
+        ais_log_likelihood(G, v, x, 3, rng=cpu.generator(0), **{"schedule": 2, "chains": 1} | how)
