@@ -168,7 +168,7 @@ def humps(left, right) -> list[str]:
     right.plot(STARTS[:, 0], np.exp(STARTS[:, 1]), "k+", label="starts")
     left.set(title="one Gaussian for two humps", xlabel="x", ylabel="density", xlim=(-6, 6))
     right.set(title="where five starts end", xlabel="mean", ylabel="standard deviation")
-    right.legend(loc="upper left", fontsize=8.5)
+    right.legend(loc="upper right", fontsize=8.5)
     return lines
 
 
