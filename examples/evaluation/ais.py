@@ -27,7 +27,7 @@ from minigan.evaluation import (
     simulated,
     standard_error,
 )
-from minigan.gan import GaussianLikelihood, elbo
+from minigan.gan import GaussianLikelihood, InstanceNoise, elbo
 from minigan.models import GaussianEncoder, mlp, vae_decoder
 from minigan.nn import Dropout, Flatten, Linear, Sequential, normal
 from minigan.training import GAME, Record, Session, Watch, in_chunks, options, run, save_json
@@ -39,19 +39,19 @@ LINEAR, V_LINEAR, LADDER = (10, 50), 0.1, (1, 10, 30, 100, 300, 1000)
 
 
 def parse(argv=None):
-    quick = {"steps": lambda n: max(1, n // 10), "temperatures": 100, "count": 20, "chains": 2}
+    quick = {"steps": lambda n: max(1, n // 8), "temperatures": 100, "count": 20, "chains": 2}
     p = options.parser(
         "The likelihood of decoders by annealed importance sampling.",
-        steps=5000,
+        steps=4000,
         out="runs/ais",
         resumable=True,
         quick=quick,
         after=("count", "temperatures", "chains"),
     )
-    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=5e-4, lr_d=2e-4)
+    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=2e-4, lr_d=2e-4)
     add = p.add_argument
     add("--count", type=options.whole(1), default=100, help="images of each kind")
-    add("--temperatures", type=options.whole(1), default=400, help="from prior to posterior")
+    add("--temperatures", type=options.whole(1), default=300, help="from prior to posterior")
     add("--chains", type=options.whole(1), default=4, help="for each image")
     return options.parse(p, argv)
 
@@ -76,7 +76,7 @@ def main(argv=None):
             optim.Adam(net, optim.linear_decay(lr, args.steps), betas=(0.5, 0.999))
             for net, lr in ((G, args.lr_g), (D, args.lr_d))
         )
-        average = optim.EMA(G, 0.999)
+        average, blur = optim.EMA(G, 0.999), InstanceNoise(0.3, rng=noise)
     z, objective = (args.batch, args.latent), losses.NonSaturating()
     bounds, game = Record("elbo"), Record(*GAME)
 
@@ -90,15 +90,16 @@ def main(argv=None):
         bounds.add(bound)
 
     def gan():
+        blur.advance()
         fake = G(Tensor(noise.normal(z)))
-        d = discriminator_step(D, D_optimizer, objective, real(), fake)
-        g = generator_step(D, G_optimizer, objective, fake)
+        d = discriminator_step(D, D_optimizer, objective, blur(real()), blur(fake))
+        g = generator_step(D, G_optimizer, objective, blur(fake))
         average.update()
         game.add(d.loss, g.loss, d.real, d.fake, g.fake)
 
     parts = {"E": E, "V": V, "p": p, "G": G, "D": D, "average": average, "noise": noise}
     parts |= {"V_optimizer": V_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"bounds": bounds, "game": game}
+    parts |= {"bounds": bounds, "game": game, "blur": blur}
     session = Session(args, parts, about=train, batches=batches, total=2 * args.steps, every=1000)
     with session:
         for move, record, end in ((vae, bounds, args.steps), (gan, game, 2 * args.steps)):
