@@ -77,35 +77,34 @@ def main(argv=None):
             for net, lr in ((G, args.lr_g), (D, args.lr_d))
         )
         average, blur = optim.EMA(G, 0.999), InstanceNoise(0.3, rng=noise)
-    z, objective = (args.batch, args.latent), losses.NonSaturating()
-    bounds, game = Record("elbo"), Record(*GAME)
+    z, objective, record = (args.batch, args.latent), losses.NonSaturating(), Record("elbo", *GAME)
 
     def real():
         """Pixels and noise, over 256: here and below, for both models and all measures."""
         return Tensor(dequantised(batches.next(), noise))
 
-    def vae():
+    def step():
+        # The VAE: E says where z may be, and V how likely it makes x
         bound = elbo(E, V, p, real(), Tensor(noise.normal(z))).elbo.mean()
         V_optimizer.descend(-bound)
-        bounds.add(bound)
 
-    def gan():
+        # The GAN: both moves with noise on what D sees, or it wins
         blur.advance()
         fake = G(Tensor(noise.normal(z)))
         d = discriminator_step(D, D_optimizer, objective, blur(real()), blur(fake))
         g = generator_step(D, G_optimizer, objective, blur(fake))
         average.update()
-        game.add(d.loss, g.loss, d.real, d.fake, g.fake)
+        record.add(bound, d.loss, g.loss, d.real, d.fake, g.fake)
 
     parts = {"E": E, "V": V, "p": p, "G": G, "D": D, "average": average, "noise": noise}
     parts |= {"V_optimizer": V_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"bounds": bounds, "game": game, "blur": blur}
-    session = Session(args, parts, about=train, batches=batches, total=2 * args.steps, every=1000)
+    parts |= {"record": record, "blur": blur}
+    in_numbers = lambda now: f"ELBO {now['elbo']:.0f}, D(x) {now['d_real']:.2f}"
+    watch = Watch(record, show=in_numbers, batch=2 * args.batch)
+    session = Session(args, parts, about=train, watch=watch, batches=batches, moves=2, every=1000)
     with session:
-        for move, record, end in ((vae, bounds, args.steps), (gan, game, 2 * args.steps)):
-            session.watch = Watch(record, show=lambda now: f"{now}", batch=args.batch)
-            for _ in session.steps(move, max(0, end - session.done)):
-                pass
+        for _ in session.steps(step):
+            pass
     if session.status or session.done < session.total:
         return session.status
 
