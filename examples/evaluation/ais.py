@@ -35,24 +35,25 @@ from minigan.training import GAME, Record, Session, Watch, in_chunks, options, r
 HIDDEN = (64, 256, 256, 1024)
 GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.04, 0.06), 20  # v, and the training images to choose by
 CENTRES, SIGMAS = 10_000, np.geomspace(0.05, 3, 24)  # samples, the widths of windows
-LINEAR, V_LINEAR, LADDER = (10, 50), 0.1, (1, 10, 30, 100, 300, 1000)
+LINEAR, V_LINEAR, LADDER = (10, 50, 20), 0.1, (1, 10, 30, 100, 300, 1000)
 
 
 def parse(argv=None):
-    quick = {"steps": lambda n: max(1, n // 8), "temperatures": 100, "count": 20, "chains": 2}
+    quick = {"steps": lambda n: max(1, n // 8), "temperatures": 100, "count": 20}
     p = options.parser(
         "The likelihood of decoders by annealed importance sampling.",
         steps=4000,
         out="runs/ais",
         resumable=True,
         quick=quick,
-        after=("count", "temperatures", "chains"),
+        after=("count", "temperatures", "chains", "leapfrogs"),
     )
     options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=2e-4, lr_d=2e-4)
     add = p.add_argument
     add("--count", type=options.whole(1), default=100, help="images of each kind")
-    add("--temperatures", type=options.whole(1), default=300, help="from prior to posterior")
-    add("--chains", type=options.whole(1), default=4, help="for each image")
+    add("--temperatures", type=options.whole(1), default=2000, help="from prior to posterior")
+    add("--chains", type=options.whole(1), default=2, help="for each image")
+    add("--leapfrogs", type=options.whole(1), default=5, help="in a move; the paper has 10")
     return options.parse(p, argv)
 
 
@@ -108,7 +109,7 @@ def main(argv=None):
     if session.status or session.done < session.total:
         return session.status
 
-    known = linear(args.count // 5 + 1, chance)
+    known = linear(chance)
     print(linear_in_words(known))
     sets = {"train": train.images[: args.count], "test": test.images[: args.count]}
     sets = {name: dequantised(backend.asarray(bytes_), chance) for name, bytes_ in sets.items()}
@@ -122,9 +123,9 @@ def main(argv=None):
     return session.status
 
 
-def linear(count, rng) -> dict:
+def linear(rng) -> dict:
     """Images of a linear decoder, whose ln p(x) is known, and what the measures make of it."""
-    latent, values = LINEAR
+    latent, values, count = LINEAR
     G = Sequential(Linear(latent, values, rng=rng, init=normal(0.5))).astype("float64").eval()
     z = rng.normal((count, latent), "float64")
     x = simulated(G, V_LINEAR, z, rng=rng)
@@ -143,8 +144,8 @@ def judge(args, name, decoder, sets, rng) -> dict:
     def annealed(measure, what, v, x, *more, schedule=args.temperatures, chains=args.chains):
         """What is done of it is kept, so a run that is resumed goes on from there."""
         kept = args.out / "annealed" / f"{name}_{what}.npz"
-        how = {"schedule": schedule, "chains": chains, "pilots": max(1, chains // 2), "rng": rng}
-        return measure(decoder, v, x, *more, kept=kept, progress=True, **how)
+        how = {"schedule": schedule, "chains": chains, "pilots": 1, "leapfrogs": args.leapfrogs}
+        return measure(decoder, v, x, *more, rng=rng, kept=kept, progress=True, **how)
 
     few, fast = sets["train"][:GRID_IMAGES], {"schedule": max(1, args.temperatures // 4)}
     grid = {}
