@@ -27,28 +27,28 @@ from minigan.evaluation import (
     simulated,
     standard_error,
 )
-from minigan.gan import GaussianLikelihood, InstanceNoise, elbo
+from minigan.gan import GaussianLikelihood, elbo, gradient_penalty
 from minigan.models import GaussianEncoder, mlp, vae_decoder
-from minigan.nn import Dropout, Flatten, Linear, Sequential, normal
-from minigan.training import GAME, Record, Session, Watch, in_chunks, options, run, save_json
+from minigan.nn import Flatten, Linear, Sequential, normal
+from minigan.training import Record, Session, Watch, in_chunks, options, run, save_json
 
-HIDDEN = (64, 256, 256, 1024)
-GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.04, 0.06), 20  # v, and the training images to choose by
+HIDDEN, CRITIC = (64, 256, 256, 1024), 3  # units; moves of D for one of G
+GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.05, 0.1), 20  # v, and the training images to choose by
 CENTRES, SIGMAS = 10_000, np.geomspace(0.05, 3, 24)  # samples, the widths of windows
 LINEAR, V_LINEAR, LADDER = (10, 50, 20), 0.1, (1, 10, 30, 100, 300, 1000)
 
 
 def parse(argv=None):
-    quick = {"steps": lambda n: max(1, n // 8), "temperatures": 100, "count": 20}
+    quick = {"steps": lambda n: max(1, n // 6), "temperatures": 100, "count": 20}
     p = options.parser(
         "The likelihood of decoders by annealed importance sampling.",
-        steps=4000,
+        steps=3000,
         out="runs/ais",
         resumable=True,
         quick=quick,
         after=("count", "temperatures", "chains", "leapfrogs"),
     )
-    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=2e-4, lr_d=2e-4)
+    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=5e-4, lr_d=5e-4)
     add = p.add_argument
     add("--count", type=options.whole(1), default=100, help="images of each kind")
     add("--temperatures", type=options.whole(1), default=2000, help="from prior to posterior")
@@ -70,15 +70,14 @@ def main(argv=None):
         E = GaussianEncoder([pixels, *HIDDEN[2:0:-1], args.latent], rng=weights)
         V, G = (vae_decoder(rng=weights, **shape) for _ in range(2))
         p = GaussianLikelihood(rng=weights)
-        D = Sequential(Flatten(), Dropout(0.3, rng=noise), mlp([pixels, 256, 256, 1], rng=weights))
+        D = Sequential(Flatten(), mlp([pixels, 256, 256, 1], rng=weights), name="D")
         learnt = [*E.parameters(), *V.parameters(), *p.parameters()]
         V_optimizer = optim.Adam(learnt, optim.cosine(args.lr, args.steps))
-        G_optimizer, D_optimizer = (
-            optim.Adam(net, optim.linear_decay(lr, args.steps), betas=(0.5, 0.999))
-            for net, lr in ((G, args.lr_g), (D, args.lr_d))
-        )
-        average, blur = optim.EMA(G, 0.999), InstanceNoise(0.3, rng=noise)
-    z, objective, record = (args.batch, args.latent), losses.NonSaturating(), Record("elbo", *GAME)
+        D_rate = optim.linear_decay(args.lr_d, CRITIC * args.steps)
+        G_optimizer = optim.Adam(G, optim.linear_decay(args.lr_g, args.steps), betas=(0.5, 0.9))
+        D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.9))
+        average, penalty = optim.EMA(G, 0.995), gradient_penalty(noise)
+    z, objective, record = (args.batch, args.latent), losses.Wasserstein(), Record("elbo", "loss_d")
 
     def real():
         """Pixels and noise, over 256: here and below, for both models and all measures."""
@@ -89,20 +88,21 @@ def main(argv=None):
         bound = elbo(E, V, p, real(), Tensor(noise.normal(z))).elbo.mean()
         V_optimizer.descend(-bound)
 
-        # The GAN: both moves with noise on what D sees, or it wins
-        blur.advance()
-        fake = G(Tensor(noise.normal(z)))
-        d = discriminator_step(D, D_optimizer, objective, blur(real()), blur(fake))
-        g = generator_step(D, G_optimizer, objective, blur(fake))
+        # The GAN, with a critic: some moves of D, then one of G
+        for _ in range(CRITIC):
+            fake = G(Tensor(noise.normal(z)))
+            d = discriminator_step(D, D_optimizer, objective, real(), fake, penalty=penalty)
+        generator_step(D, G_optimizer, objective, fake)
         average.update()
-        record.add(bound, d.loss, g.loss, d.real, d.fake, g.fake)
+        record.add(bound, d.loss)
 
     parts = {"E": E, "V": V, "p": p, "G": G, "D": D, "average": average, "noise": noise}
     parts |= {"V_optimizer": V_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"record": record, "blur": blur}
-    in_numbers = lambda now: f"ELBO {now['elbo']:.0f}, D(x) {now['d_real']:.2f}"
-    watch = Watch(record, show=in_numbers, batch=2 * args.batch)
-    session = Session(args, parts, about=train, watch=watch, batches=batches, moves=2, every=1000)
+    parts |= {"record": record}
+    watch = Watch(record, show=lambda n: f"ELBO {n['elbo']:.0f}, critic {-n['loss_d']:.2f}")
+    session = Session(
+        args, parts, about=train, watch=watch, batches=batches, moves=1 + CRITIC, every=1000
+    )
     with session:
         for _ in session.steps(step):
             pass
