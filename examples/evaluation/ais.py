@@ -5,8 +5,8 @@ one can sum over all z. Annealing leads z from the prior to where it draws x, an
 lower bound; for images that G made the way back gives an upper one. First a linear G, whose ln p(x)
 is known; then a VAE and a GAN of one architecture on MNIST, beside Parzen windows (KDE).
 
-    python examples/evaluation/ais.py                 a quarter of an hour on two CPU cores
-    python examples/evaluation/ais.py --quick         a minute: bounds that have not closed yet
+    python examples/evaluation/ais.py                 long: 100 images, 2,000 temperatures
+    python examples/evaluation/ais.py --quick         a look: bounds that have not closed yet
     python examples/evaluation/ais.py --resume        after Ctrl-C: also in the middle of annealing
 
 It writes ais.png, ais.json, annealed/*.npz and checkpoint.safetensors.
