@@ -5,8 +5,8 @@ one can sum over all z. Annealing leads z from the prior to where it draws x, an
 lower bound; for images that G made the way back gives an upper one. First a linear G, whose ln p(x)
 is known; then a VAE and a GAN of one architecture on MNIST, beside Parzen windows (KDE).
 
-    python examples/evaluation/ais.py                 a quarter of an hour on two CPU cores
-    python examples/evaluation/ais.py --quick         a minute: bounds that have not closed yet
+    python examples/evaluation/ais.py                 long: 100 images, 2,000 temperatures
+    python examples/evaluation/ais.py --quick         a look: bounds that have not closed yet
     python examples/evaluation/ais.py --resume        after Ctrl-C: also in the middle of annealing
 
 It writes ais.png, ais.json, annealed/*.npz and checkpoint.safetensors.
@@ -27,32 +27,33 @@ from minigan.evaluation import (
     simulated,
     standard_error,
 )
-from minigan.gan import GaussianLikelihood, elbo
+from minigan.gan import GaussianLikelihood, elbo, gradient_penalty
 from minigan.models import GaussianEncoder, mlp, vae_decoder
-from minigan.nn import Dropout, Flatten, Linear, Sequential, normal
-from minigan.training import GAME, Record, Session, Watch, in_chunks, options, run, save_json
+from minigan.nn import Flatten, Linear, Sequential, normal
+from minigan.training import Record, Session, Watch, in_chunks, options, run, save_json
 
-HIDDEN = (64, 256, 256, 1024)
-GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.04, 0.06), 20  # v, and the training images to choose by
+HIDDEN, CRITIC = (64, 256, 256, 1024), 3  # units; moves of D for one of G
+GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.05, 0.1), 20  # v, and the training images to choose by
 CENTRES, SIGMAS = 10_000, np.geomspace(0.05, 3, 24)  # samples, the widths of windows
-LINEAR, V_LINEAR, LADDER = (10, 50), 0.1, (1, 10, 30, 100, 300, 1000)
+LINEAR, V_LINEAR, LADDER = (10, 50, 20), 0.1, (1, 10, 30, 100, 300, 1000)
 
 
 def parse(argv=None):
-    quick = {"steps": lambda n: max(1, n // 10), "temperatures": 100, "count": 20, "chains": 2}
+    quick = {"steps": lambda n: max(1, n // 6), "temperatures": 100, "count": 20}
     p = options.parser(
         "The likelihood of decoders by annealed importance sampling.",
-        steps=5000,
+        steps=3000,
         out="runs/ais",
         resumable=True,
         quick=quick,
-        after=("count", "temperatures", "chains"),
+        after=("count", "temperatures", "chains", "leapfrogs"),
     )
-    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=5e-4, lr_d=2e-4)
+    options.images(p, split=True, batch=100, latent=10, lr=1e-3, lr_g=5e-4, lr_d=5e-4)
     add = p.add_argument
     add("--count", type=options.whole(1), default=100, help="images of each kind")
-    add("--temperatures", type=options.whole(1), default=400, help="from prior to posterior")
-    add("--chains", type=options.whole(1), default=4, help="for each image")
+    add("--temperatures", type=options.whole(1), default=2000, help="from prior to posterior")
+    add("--chains", type=options.whole(1), default=2, help="for each image")
+    add("--leapfrogs", type=options.whole(1), default=5, help="in a move; the paper has 10")
     return options.parse(p, argv)
 
 
@@ -69,46 +70,46 @@ def main(argv=None):
         E = GaussianEncoder([pixels, *HIDDEN[2:0:-1], args.latent], rng=weights)
         V, G = (vae_decoder(rng=weights, **shape) for _ in range(2))
         p = GaussianLikelihood(rng=weights)
-        D = Sequential(Flatten(), Dropout(0.3, rng=noise), mlp([pixels, 256, 256, 1], rng=weights))
+        D = Sequential(Flatten(), mlp([pixels, 256, 256, 1], rng=weights), name="D")
         learnt = [*E.parameters(), *V.parameters(), *p.parameters()]
         V_optimizer = optim.Adam(learnt, optim.cosine(args.lr, args.steps))
-        G_optimizer, D_optimizer = (
-            optim.Adam(net, optim.linear_decay(lr, args.steps), betas=(0.5, 0.999))
-            for net, lr in ((G, args.lr_g), (D, args.lr_d))
-        )
-        average = optim.EMA(G, 0.999)
-    z, objective = (args.batch, args.latent), losses.NonSaturating()
-    bounds, game = Record("elbo"), Record(*GAME)
+        D_rate = optim.linear_decay(args.lr_d, CRITIC * args.steps)
+        G_optimizer = optim.Adam(G, optim.linear_decay(args.lr_g, args.steps), betas=(0.5, 0.9))
+        D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.9))
+        average, penalty = optim.EMA(G, 0.995), gradient_penalty(noise)
+    z, objective, record = (args.batch, args.latent), losses.Wasserstein(), Record("elbo", "loss_d")
 
     def real():
         """Pixels and noise, over 256: here and below, for both models and all measures."""
         return Tensor(dequantised(batches.next(), noise))
 
-    def vae():
+    def step():
+        # The VAE: E says where z may be, and V how likely it makes x
         bound = elbo(E, V, p, real(), Tensor(noise.normal(z))).elbo.mean()
         V_optimizer.descend(-bound)
-        bounds.add(bound)
 
-    def gan():
-        fake = G(Tensor(noise.normal(z)))
-        d = discriminator_step(D, D_optimizer, objective, real(), fake)
-        g = generator_step(D, G_optimizer, objective, fake)
+        # The GAN, with a critic: some moves of D, then one of G
+        for _ in range(CRITIC):
+            fake = G(Tensor(noise.normal(z)))
+            d = discriminator_step(D, D_optimizer, objective, real(), fake, penalty=penalty)
+        generator_step(D, G_optimizer, objective, fake)
         average.update()
-        game.add(d.loss, g.loss, d.real, d.fake, g.fake)
+        record.add(bound, d.loss)
 
     parts = {"E": E, "V": V, "p": p, "G": G, "D": D, "average": average, "noise": noise}
     parts |= {"V_optimizer": V_optimizer, "G_optimizer": G_optimizer, "D_optimizer": D_optimizer}
-    parts |= {"bounds": bounds, "game": game}
-    session = Session(args, parts, about=train, batches=batches, total=2 * args.steps, every=1000)
+    parts |= {"record": record}
+    watch = Watch(record, show=lambda n: f"ELBO {n['elbo']:.0f}, critic {-n['loss_d']:.2f}")
+    session = Session(
+        args, parts, about=train, watch=watch, batches=batches, moves=1 + CRITIC, every=1000
+    )
     with session:
-        for move, record, end in ((vae, bounds, args.steps), (gan, game, 2 * args.steps)):
-            session.watch = Watch(record, show=lambda now: f"{now}", batch=args.batch)
-            for _ in session.steps(move, max(0, end - session.done)):
-                pass
+        for _ in session.steps(step):
+            pass
     if session.status or session.done < session.total:
         return session.status
 
-    known = linear(args.count // 5 + 1, chance)
+    known = linear(chance)
     print(linear_in_words(known))
     sets = {"train": train.images[: args.count], "test": test.images[: args.count]}
     sets = {name: dequantised(backend.asarray(bytes_), chance) for name, bytes_ in sets.items()}
@@ -122,9 +123,9 @@ def main(argv=None):
     return session.status
 
 
-def linear(count, rng) -> dict:
+def linear(rng) -> dict:
     """Images of a linear decoder, whose ln p(x) is known, and what the measures make of it."""
-    latent, values = LINEAR
+    latent, values, count = LINEAR
     G = Sequential(Linear(latent, values, rng=rng, init=normal(0.5))).astype("float64").eval()
     z = rng.normal((count, latent), "float64")
     x = simulated(G, V_LINEAR, z, rng=rng)
@@ -143,8 +144,8 @@ def judge(args, name, decoder, sets, rng) -> dict:
     def annealed(measure, what, v, x, *more, schedule=args.temperatures, chains=args.chains):
         """What is done of it is kept, so a run that is resumed goes on from there."""
         kept = args.out / "annealed" / f"{name}_{what}.npz"
-        how = {"schedule": schedule, "chains": chains, "pilots": max(1, chains // 2), "rng": rng}
-        return measure(decoder, v, x, *more, kept=kept, progress=True, **how)
+        how = {"schedule": schedule, "chains": chains, "pilots": 1, "leapfrogs": args.leapfrogs}
+        return measure(decoder, v, x, *more, rng=rng, kept=kept, progress=True, **how)
 
     few, fast = sets["train"][:GRID_IMAGES], {"schedule": max(1, args.temperatures // 4)}
     grid = {}

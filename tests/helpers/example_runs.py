@@ -657,12 +657,7 @@ RUNS = {
     ),
     "ais": Example(
         small="--data digits --steps 2 --batch 8 --latent 2 --count 3 --temperatures 2 --chains 2",
-        smaller={
-            "HIDDEN": (4, 5, 6, 4),
-            "GRID": (0.1, 0.2),
-            "CENTRES": 20,
-            "LADDER": (1, 2),
-        },
+        smaller={"GRID": (0.1, 0.2), "CENTRES": 20, "LINEAR": (2, 3, 4), "LADDER": (1, 2)},
         writes="ais.json ais.png annealed checkpoint.safetensors",
         resumes=True,
         options=TRAINING
@@ -675,6 +670,7 @@ RUNS = {
             "--count": Row("2 4"),
             "--temperatures": Row("1 3"),
             "--chains": Row("1 3"),
+            "--leapfrogs": Row("1 3"),
             "--data": Row("IMAGES", refused("no test split")),
             "--quick": Row(on="--steps 16"),
         },
