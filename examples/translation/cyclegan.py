@@ -154,7 +154,7 @@ def networks(args, size, channels, rng):
         G = [models.UNet(dropout=rng, noisy=0, size=8, **each) for each in both]
     else:
         G = [models.residual_generator(**each) for each in both]
-    shape |= {"width": 2 * args.width, "stages": 3}
+    shape |= {"width": 2 * args.width, "stages": 3 if size >= 16 else 2}
     return *G, *(models.PatchDiscriminator(channels=c, **shape) for c in channels)
 
 

@@ -165,7 +165,8 @@ class Batches:
         if len(set(lengths)) > 1:
             raise DataError(f"what travels together has {lengths} rows: wanted equally many")
         if not 1 <= size <= len(dataset):
-            raise ValueError(f"batch size {size}: wanted 1 to {len(dataset)}, the images there are")
+            there_are = f"1 to {len(dataset)}, the images there are ({dataset.name})"
+            raise ValueError(f"batch size {size}: wanted {there_are}")
         self.size, self.seed, self.backend = size, seed, backend
         self.group = whole_number("group", group)
         self._members = None if self.group == 1 else _members(dataset, self.group, size)

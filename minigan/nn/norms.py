@@ -81,10 +81,18 @@ class LayerNorm(_Norm):
 
 
 class InstanceNorm(_Norm):
-    """Normalises each channel of each image: (n, h, w, c) -> (n, h, w, c) (Ulyanov et al. 2016)."""
+    """Normalises each channel of each image: (n, h, w, c) -> (n, h, w, c) (Ulyanov et al. 2016).
+
+    ShapeError for images of one pixel, of which nothing would be left but β.
+    """
 
     axes = slice(1, -1)
     least = 3
+
+    def check(self, x):
+        super().check(x)
+        if x.size // max(len(x), 1) < 2 * self.features:
+            raise ShapeError(f"InstanceNorm: one value per channel, shape {x.shape}: no variance")
 
 
 class SpectralNorm(Module):

@@ -1,13 +1,17 @@
 """cyclegan.py: what its numbers notice, and what is asked of two sets of unequal length."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 from PIL import Image
 from running import arrays, complaint, module, run
 
-from minigan import data
+from minigan import data, tensor
+from minigan.backend import cpu
 
-SMALL = ["--steps=3", "--width=4", "--batch=4", "--size=8"]
+SMALL = ["--steps=3", "--width=4", "--batch=4"]
+OWN = [*SMALL, "--size=8"]
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +66,32 @@ def folders(path, *counts):
 
 def test_a_set_with_fewer_images_than_the_other(tmp_path):
     given = ["--data", *folders(tmp_path, 20, 5), "--out", tmp_path / "run"]
-    run("cyclegan", *SMALL, "--steps=9", *given)
+    run("cyclegan", *OWN, "--steps=9", *given)
     kept = arrays(tmp_path / "run")
     for name in ("AB", "BA"):  # both have an average of their own, which lags behind
         weights = {key: x for key, x in kept.items() if key.startswith(f"G_{name}/")}
         average = {key: key.replace(f"G_{name}", f"average_{name[0]}") for key in weights}
         same = [(kept[average[key]] == x).all() for key, x in weights.items()]
         assert len(same) > 8 and not any(same)
-    _, err = run("cyclegan", *SMALL, "--batch=6", *given, status=2)
-    assert "batch size 6: wanted 1 to 5" in complaint(err)
+    _, err = run("cyclegan", *OWN, "--batch=6", *given, status=2)
+    assert "batch size 6: wanted 1 to 5, the images there are (B)" in complaint(err)
+
+
+@pytest.mark.parametrize("generator", ["waist", "unet", "residual"])
+@pytest.mark.parametrize("size", [8, 12, 16])
+def test_both_d_look_at_images_of_any_size(example, generator, size):
+    """An instance norm of a single pixel would leave nothing of the image."""
+    args = Namespace(width=4, generator=generator)
+    *_, D_A, D_B = example.networks(args, size, (3, 1), cpu.generator(0))
+    images = np.random.default_rng(0).random((2, size, size, 3), dtype=np.float32)
+    for D, shown in ((D_A, images), (D_B, images[..., :1])):
+        assert np.ptp(D(tensor(shown)).numpy(), axis=0).max() > 1e-4
 
 
 def test_sets_that_are_swapped_do_not_go_on(tmp_path):
     a, b = folders(tmp_path, 8, 8)
     out = ["--out", tmp_path / "run"]
-    run("cyclegan", *SMALL, "--data", a, b, *out)
+    run("cyclegan", *OWN, "--data", a, b, *out)
     _, err = run("cyclegan", "--resume", "--steps=5", "--data", b, a, *out, status=2)
     assert (
         "was trained on A, 8 images and B, 8 images; these are the same two the other way"

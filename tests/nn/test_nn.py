@@ -1095,6 +1095,11 @@ WRONG_SHAPES = {
     "LayerNorm": (lambda: nn.LayerNorm(4, rng=rng()), (5, 3), ["LayerNorm(4)", "(5, 3)"]),
     "LayerNorm, no batch": (lambda: nn.LayerNorm(4, rng=rng()), (4,), ["LayerNorm(4)", "(4,)"]),
     "InstanceNorm": (lambda: nn.InstanceNorm(4, rng=rng()), (5, 4), ["InstanceNorm", "(5, 4)"]),
+    "InstanceNorm, too small": (
+        lambda: nn.InstanceNorm(4, rng=rng()),
+        (5, 1, 1, 4),
+        ["InstanceNorm: one value per channel", "(5, 1, 1, 4)"],
+    ),
     "Reshape": (lambda: nn.Reshape(2, 2), (3, 5), ["reshape", "(3, 5)", "(3, 2, 2)"]),
     "AvgPool2d": (lambda: nn.AvgPool2d(2), (3, 5), ["avg_pool2d", "(3, 5)"]),
     "MaxPool2d, too small": (lambda: nn.MaxPool2d(3), (1, 2, 5, 1), ["3x3", "2x5"]),
