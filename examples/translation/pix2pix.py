@@ -40,7 +40,6 @@ from minigan.training import (
 )
 
 COUNTED, SHOWN = 300, 8  # new maps that are counted, and those in a picture
-DRAWN = 32  # pixels, the side of drawn maps
 
 
 def parse(argv=None):
@@ -73,10 +72,10 @@ def main(argv=None):
     backend, folder = options.device(args), options.to_apply(args)
     others = beside(args, vars(args).pop("beside"), backend)
     given = options.domains(args)
-    if given is None and args.size != DRAWN:
-        raise OptionError(f"--size {args.size}: drawn maps have {DRAWN}; your own need --pairs")
     if args.no_gan and not args.l1:
         raise OptionError("--no-gan --l1 0: nothing is left to learn from")
+    if args.size < (least := 2**args.stages):
+        raise OptionError(f"--size {args.size}: wanted {least} or more for --stages {args.stages}")
     maps, pictures = given or data.drawn_regions(args.images, args.seed)
     new = given or data.drawn_regions(COUNTED, [args.seed, 1])
     weights, dropout = backend.generator(args.seed).spawn(2)

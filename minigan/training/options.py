@@ -186,6 +186,9 @@ def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **def
     shared(p, **defaults)
 
 
+SIZE = 32  # pixels, unless --size says otherwise
+
+
 def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
     """Adds what goes from images to images: the user's own, --size and --apply; some of SHARED.
 
@@ -202,7 +205,7 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
         p.add_argument("--data", nargs=2, metavar=("A", "B"), help="two folders of images")
         p.add_argument("--backward", action="store_true", help="--apply maps from B to A")
     size = "pixels, the side to which images in folders are resized"
-    p.add_argument("--size", type=whole(8), default=32, help=size)
+    p.add_argument("--size", type=whole(8), default=SIZE, help=size)
     applied(p)
     shared(p, **defaults)
 
@@ -379,13 +382,16 @@ def train_and_held_out(args: argparse.Namespace) -> tuple:
 def domains(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset] | None:
     """The sources and the targets that --pairs or --data mean; None if neither is given.
 
-    DataError if they cannot be had.
+    DataError if they cannot be had; OptionError for a --size of what is drawn.
     """
     if getattr(args, "pairs", None) is not None:
         return data.load_pairs(data.expand(args.pairs), args.size, source=args.source)
     if getattr(args, "data", None) is not None:
         first, second = (data.load_folder(data.expand(path), args.size) for path in args.data)
         return first, second
+    if args.size != SIZE:
+        where = "--pairs FOLDER" if hasattr(args, "pairs") else "--data A B"
+        raise OptionError(f"--size {args.size}: says how large images in folders are made: {where}")
     return None
 
 

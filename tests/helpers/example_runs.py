@@ -456,7 +456,8 @@ RUNS = {
         },
         ways={"pairs": "--pairs PAIRS --size 8", "the error alone": "--no-gan"},
         mistakes=(
-            ("--size 64", "--size 64: drawn maps have 32; your own need --pairs"),
+            ("--size 64", "--size 64: says how large images in folders are made: --pairs FOLDER"),
+            ("--pairs PAIRS --size 8 --stages 4", "--size 8: wanted 16 or more for --stages 4"),
             ("--pairs PAIRS --size 9", "image size 9: expected one that halves evenly"),
             ("--pairs IMAGES --size 8", "8 x 8 pixels, wanted a pair side by side"),
             ("--apply no/such/folder", "no such folder of images"),
@@ -498,6 +499,7 @@ RUNS = {
         mistakes=(
             ("--data IMAGES no/such/folder", "no such folder of images"),
             ("--data IMAGES OTHER --size 9", "--size 9: expected a multiple of 4"),
+            ("--size 64", "--size 64: says how large images in folders are made: --data A B"),
             ("--apply no/such/folder", "no such folder of images"),
             ("--pair night", "invalid choice"),
             ("--identity 5", "--identity: one of hue is grey, the other is not"),
