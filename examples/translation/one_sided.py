@@ -7,7 +7,7 @@ is right: a square is to become a square, turned or mirrored at most, and an ima
 cross at (u, v) two bars of the heights u and v. What is printed is how far off each mapping is.
 
     python examples/translation/one_sided.py                      both, three ways each: a minute
-    python examples/translation/one_sided.py --pair square        without the images: 10 seconds
+    python examples/translation/one_sided.py --pair square        without the images: 4 seconds
     python examples/translation/one_sided.py --self --pair images     by an image's own halves
 
 It writes one_sided.png.
