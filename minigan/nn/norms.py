@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from minigan.backend import Generator
 from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
@@ -91,7 +93,7 @@ class InstanceNorm(_Norm):
 
     def check(self, x):
         super().check(x)
-        if x.size // max(len(x), 1) < 2 * self.features:
+        if math.prod(x.shape[1:-1]) == 1:
             raise ShapeError(f"InstanceNorm: one value per channel, shape {x.shape}: no variance")
 
 
