@@ -459,7 +459,7 @@ def test_every_option_has_a_row(example, actions):
 
 # These take time instead of memory.
 LONG = {"--steps", "--epochs", "--k", "--critic-steps", "--unroll", "--head-start", "--seeds"}
-LONG |= {"--answers", "--ruler", "--descent", "--classifier-steps"}
+LONG |= {"--answers", "--ruler", "--descent", "--classifier-steps", "--leapfrogs"}
 
 
 @pytest.mark.parametrize("example", RUNS)
