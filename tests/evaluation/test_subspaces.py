@@ -28,7 +28,8 @@ def test_angles_that_are_known():
     plane = np.eye(3)[:, :2]
     for angle in (0.0, 1e-8, 0.3, np.pi / 2 - 1e-8, np.pi / 2):
         other = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)]]).T
-        np.testing.assert_allclose(principal_angles(plane, other), [angle, 0], atol=1e-15)
+        found = principal_angles(plane, other)
+        np.testing.assert_allclose(found, [angle, 0], rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(principal_angles(plane, [[3.0], [4.0], [0.0]]), 0, atol=1e-15)
     assert principal_angles(plane, [[0.0], [0.0], [2.0]])[0] == pytest.approx(np.pi / 2)
 
