@@ -51,6 +51,8 @@ def main(argv=None):
     images = halved(dataset.images[: args.images])
     if args.code >= images[0].size:
         raise OptionError(f"--code {args.code}: wanted less than {images[0].size}, all pixels")
+    if args.code >= len(images):
+        raise OptionError(f"--code {args.code}: {len(images)} images have fewer axes than that")
     if args.decay >= 1:
         raise OptionError(f"--decay {args.decay}: from 1 on nothing is left of the last axis")
     truth = pca(images.reshape(len(images), -1))

@@ -156,8 +156,10 @@ def ladder(E, G, p, x, rng) -> dict:
 def in_words(rungs, kl, p, shape) -> str:
     """The ladder's means, what no model can pass, and whether each rung is above the last."""
     said = ", ".join(f"{name} {nats.mean():.2f}" for name, nats in rungs.items())
-    rest = np.median([*rungs.values()][-1] - rungs[f"L_{RUNGS[-1]}"])
-    said += f" nats, KL {kl:.2f}; above L_{RUNGS[-1]} the median image has {rest:.2f} more"
+    said += f" nats, KL {kl:.2f}"
+    if (name := f"L_{RUNGS[-1]}") != [*rungs][-1]:
+        rest = np.median([*rungs.values()][-1] - rungs[name])
+        said += f"; above {name} the median image has {rest:.2f} more"
     if isinstance(p, GaussianLikelihood):
         said += f"; no model with this v, {p.variance:.4f}, passes {p.most(shape[1:]):.0f}"
     steps = [above - below for below, above in itertools.pairwise(rungs.values())]

@@ -89,7 +89,7 @@ def dequantised(images, rng: Generator):
     """Bytes to what has a density: (pixel + u) / 256, u uniform on [0, 1]; float32 in [0, 1].
 
     Bytes are but 256 values, on which a density can grow without bound. With noise as wide as
-    their distance, ln p of the result is on average at most the log-probability of the bytes less
+    their distance, ln p of the result is on average at most the log-probability of the bytes plus
     ln 256 per pixel (Theis et al. 2016, section 3.1). This is where it's done, for all likelihoods
     on images; the noise is drawn anew at each call.
 

@@ -64,6 +64,9 @@ def test_moves_leave_a_gaussian_as_it_is(step, cuda):
         for _ in range(15):
             p, coin = rng.normal((count, 2), "float64"), rng.uniform(count, dtype="float64")
             state, chance = hmc.transition(bowl, state, p, coin, step, t, 3)
+        again = hmc.state_at(bowl, state.z)  # of those that stayed as well as of those that moved
+        for kept, fresh in zip(state[1:], again[1:], strict=True):
+            np.testing.assert_allclose(device.to_numpy(kept), device.to_numpy(fresh))
         z = device.to_numpy(state.z)
         assert abs(z.mean() - mean) < 4 * (variance / z.size) ** 0.5
         assert abs(z.var() / variance - 1) < 4 * (2 / z.size) ** 0.5

@@ -26,9 +26,10 @@ def test_principal_angles_are_scipys(p, q, turn):
 def test_angles_that_are_known():
     """Two planes of space that share a line and are turned about it; and what lies in the other."""
     plane = np.eye(3)[:, :2]
-    for angle in (0.0, 1e-8, 0.3, np.pi / 2):
+    for angle in (0.0, 1e-8, 0.3, np.pi / 2 - 1e-8, np.pi / 2):
         other = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)]]).T
-        np.testing.assert_allclose(principal_angles(plane, other), [angle, 0], atol=1e-15)
+        found = principal_angles(plane, other)
+        np.testing.assert_allclose(found, [angle, 0], rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(principal_angles(plane, [[3.0], [4.0], [0.0]]), 0, atol=1e-15)
     assert principal_angles(plane, [[0.0], [0.0], [2.0]])[0] == pytest.approx(np.pi / 2)
 
@@ -54,19 +55,20 @@ def test_axes_are_where_the_variances_are():
         pca(np.ones(3))
 
 
-def test_no_linear_gaussian_model_is_likelier_than_ppca():
+@pytest.mark.parametrize("latent", [1, 2, 3])
+def test_no_linear_gaussian_model_is_likelier_than_ppca(latent):
     """The density of W Wᵀ + v I itself, at the closed form and around it."""
     random = np.random.default_rng(0)
     points = random.standard_normal((400, 4)) * [3, 2, 1, 0.9] + 1
     mean, axes, variances = pca(points)
-    v = variances[2:].mean()
-    W = axes[:2].T * np.sqrt(variances[:2] - v)
+    v = variances[latent:].mean()
+    W = axes[:latent].T * np.sqrt(variances[:latent] - v)
 
     def likelihood(W, v):
         covariance = W @ W.T + v * np.eye(4)
         return multivariate_normal(mean, covariance).logpdf(points).mean()
 
-    best = ppca_log_likelihood(variances, 2)
+    best = ppca_log_likelihood(variances, latent)
     assert likelihood(W, v) == pytest.approx(best, abs=1e-10)
     for _ in range(20):
         aside = 0.1 * random.standard_normal(W.shape)

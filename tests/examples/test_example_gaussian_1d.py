@@ -41,6 +41,8 @@ def test_uniform_noise_cuts_the_tails_and_normal_noise_does_not(tmp_path):
     out, _ = run("gaussian_1d", *argv, "--noise=uniform", "--out", uniform, "--beside", normal)
     low, high = tails(out)
     assert low > 0.4 and high < -0.4
+    mean, std = map(float, re.search(r"mean (\S+) .*std (\S+)", out).groups())
+    assert abs(mean - 4) < 0.25 and abs(std - 1.25) < 0.25  # what is not in the tails is there
     for name in NOISES:
         ((label, quantiles),) = json.loads((tmp_path / name / "tails.json").read_text()).items()
         assert label == f"{name} z" and np.diff(quantiles).min() >= 0

@@ -1,5 +1,7 @@
 """The example of mode collapse: it finds the modes, packs, and goes on where it ended."""
 
+import re
+
 import numpy as np
 import pytest
 from checks import fill
@@ -36,13 +38,13 @@ def test_the_ring_is_found_whole(tmp_path):
         assert picture.size in ((1000, 460), (1000, 459)) and film.n_frames == 5
 
 
-def test_a_g_that_answers_to_the_end_is_one_point(tmp_path):
+def test_a_g_that_answers_to_the_end_is_one_point_and_one_that_takes_turns_is_not(tmp_path):
     """KL to equal shares is ln 8 = 2.08 where all samples are nearest to one mode."""
-    argv = ["--answers=15", "--steps=300", "--width=64", "--batch=64", "--frames=1"]
-    out, _ = run(SCRIPT, *argv, "--out", tmp_path)
-    words = out.replace(",", " ").split()
-    assert "strict 0/8" in out or "strict 1/8" in out
-    assert float(words[words.index("KL") + 1].rstrip(";")) > 1.5
+    argv = ["--steps=500", "--width=64", "--batch=64", "--frames=1", "--out", tmp_path]
+    for answers, low, high in ((15, 1.9, 2.1), (1, 0, 0.7)):
+        out, _ = run(SCRIPT, f"--answers={answers}", *argv)
+        assert "strict 0/8" in out or "strict 1/8" in out  # as yet none are sharp
+        assert low < float(re.search(r"KL ([\d.]+);", out)[1]) < high
 
 
 def test_other_options_do_not_go_on_with_a_run(tmp_path, example):

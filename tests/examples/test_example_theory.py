@@ -31,6 +31,9 @@ def test_maximum_likelihood_is_least_kl_and_other_divergences_choose_otherwise(t
         ("rests at mean -2.00, std 0.40: ", "1.204"),
         ("rests at mean 2.00, std 0.40: ", "0.357"),
     ]
+    at_humps = ("rests at mean -2.00, std 0.40: ", "rests at mean 2.00, std 0.40: ")
+    spread = "rests at mean 0.87, std 1.83: "
+    assert [rest for name, rest, _ in ends if name == "JS"] == [at_humps[0], spread, at_humps[1]]
     assert "W1 pulls by 1e+00, ends 0.00 away" in out
     assert float(re.search(r"JS pulls by (\S+), ends 4.00 away", out)[1]) < 1e-12
 

@@ -700,6 +700,7 @@ RUNS = {
         },
         mistakes=(
             ("--code 16", "--code 16: wanted less than 16, all pixels"),
+            ("--images 2", "--code 2: 2 images have fewer axes than that"),
             ("--decay 1", "--decay 1.0: from 1 on nothing is left"),
             ("--size 9", "images of 9 x 9 pixels: wanted an even number"),
             ("--images 1", "expected an integer >= 2"),
@@ -849,7 +850,7 @@ RUNS = {
             "--critic-steps": Row("2 3"),
             "--quick": Row(on="--steps 16"),
         },
-        mistakes=(("--sigma 0", "expected a number > 0"),),
+        mistakes=(("--sigma 0", "expected a number > 0"), ("--sigma 11", "wanted at most 10")),
         loses=f"{WITH_RATES} --steps 1000",
         not_then="random_field.png",
     ),
