@@ -166,14 +166,14 @@ def judge(args, name, decoder, sets, rng) -> dict:
 
 
 def windows(decoder, v, sets, rng, latent) -> dict:
-    """Means of ln p under windows around samples, as wide as suits half of the first images best;
-    and with σ² = v, which is p(x | z): what annealing estimates, by z at random.
-    """
+    """Means of ln p under windows around samples, as wide as suits half of the first images best,
+    and as wide as p(x | z), σ² = v: the integral that annealing estimates, by z at random."""
     samples = in_chunks(decoder, rng.normal((CENTRES, latent), next(iter(sets.values())).dtype))
     samples, said = samples.reshape(CENTRES, -1), {}
     for name, x in sets.items():
         x = rng.backend.to_numpy(x).reshape(len(x), -1)
-        said.setdefault("sigma", parzen_sigma(x[: len(x) // 2 + 1], samples, SIGMAS))
+        if "sigma" not in said:
+            said["sigma"] = parzen_sigma(x[: len(x) // 2 + 1], samples, SIGMAS)
         for key, sigma in ((name, said["sigma"]), (f"{name}_at_v", v**0.5)):
             said[key] = float(parzen_log_likelihood(x, samples, sigma).mean())
     return said

@@ -154,7 +154,7 @@ def bdmc_bounds(
 
     x, z: (n, …) and (n, latent), as of `simulated`: z is a sample of x's posterior, and from there
     all chains of the way back begin. Of other x nobody has such a z, and there is no upper bound.
-    The rest as for `ais_log_likelihood`, with half as much time again.
+    The rest as for `ais_log_likelihood`, and the way back takes as long as the reported one.
     """
     what, p = "bdmc_bounds", GaussianLikelihood(variance)
     plan = _Plan(what, decoder, p, schedule, chains, pilots, leapfrogs)
@@ -237,6 +237,7 @@ class _Plan:
             digest.update(np.ascontiguousarray(backend.to_numpy(array)).tobytes())
         digest.update(self.schedule.tobytes())
         rest = self.what, self.p.variance, self.chains, self.pilots, self.leapfrogs, rng.state()
+        rest += (repr(self.decoder),)
         return digest.hexdigest() + hashlib.sha256(repr(rest).encode()).hexdigest()
 
 

@@ -67,6 +67,16 @@ def test_bounds_close_around_the_exact_likelihood(cuda):
         assert 0.5 < way.accepted.mean() <= 1
 
 
+def test_a_first_step_that_is_far_too_short_is_mended(monkeypatch):
+    """2% a move: from there to lengths of which no more than some two moves in three are taken."""
+    monkeypatch.setattr("minigan.evaluation.ais.FIRST_STEP", 0.002)
+    G, _ = linear(v=0.02)
+    x = simulated(G, 0.02, cpu.generator(0).normal((4, 3), "float64"), rng=cpu.generator(1))
+    found = ais_log_likelihood(G, 0.02, x, 3, rng=cpu.generator(2), schedule=400, chains=4)
+    assert (found.steps[0] == 0.002).all() and found.steps.max() > 0.06
+    assert (found.accepted < 0.98).all()
+
+
 def test_the_mean_weight_is_unbiased():
     """Of 4,000 chains with few temperatures each, whose ln w is far too low on average."""
     G, exact = linear()
