@@ -149,6 +149,12 @@ def searched(value, seen, usual):
     assert int(value) in [optimizer.t for optimizer in seen.optimizers]
 
 
+def begun(value, seen, usual):
+    """As many z, of three numbers, for each of four images: the best may be one of few."""
+    sizes = [sum(p.size for p in optimizer.parameters) for optimizer in seen.optimizers]
+    assert 4 * 3 * int(value) in sizes
+
+
 def windows(value, seen, usual):
     assert json.loads(seen.files["parzen.json"])["samples"] == int(value)
 
@@ -604,7 +610,7 @@ RUNS = {
             "--prior": Row("100 1000", on=SEARCHED),
             "--count": Row("1 3"),
             "--pool": Row("4 6", on=SEARCHED),
-            "--starts": Row("1 40", on=f"{SEARCHED} --pool 50"),
+            "--starts": Row("1 5", begun),
             "--descent": Row("5 7", searched),
             "--ruler": Row("1 3"),
             "--quick": Row(on="--steps 16"),
