@@ -16,7 +16,7 @@ from minigan.backend import Generator
 from minigan.engine import Tensor, no_grad
 from minigan.engine.checks import whole_number
 from minigan.evaluation.pairs import positive, squared_distances
-from minigan.gan import log_weights
+from minigan.gan import log_mean_exp, log_weights
 from minigan.nn import Module
 
 ROWS = 2000  # images that are drawn at once
@@ -59,8 +59,7 @@ def importance_bound(log_weights, k) -> np.ndarray:
             f"importance_bound: weights {shape} for k = {k}: want (count, n), k | count"
         )
     groups = log_weights.reshape(-1, k, log_weights.shape[1])
-    largest = groups.max(axis=1, keepdims=True)
-    return (np.log(np.exp(groups - largest).mean(axis=1)) + largest[:, 0]).mean(axis=0)
+    return log_mean_exp(Tensor(groups), axis=1).numpy().mean(axis=0)
 
 
 def plane_log_likelihood(decoder: Module, variance, x, *, side=700, reach=7.0) -> np.ndarray:

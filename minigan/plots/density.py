@@ -17,6 +17,7 @@ from minigan.plots.checks import check_finite, check_shape
 from minigan.plots.curves import draw_curve, legend_above, moving_average, use_log_axis
 from minigan.plots.figures import panels
 from minigan.plots.style import D_STAR, DPI, GUIDE, P_DATA, P_G, STYLE, D
+from minigan.system import write
 
 
 def draw_densities(panel, x, p_data, p_model):
@@ -34,7 +35,7 @@ def tail_figure(folder, name, samples, beside=None) -> Figure:
     """
     exact, far = np.linspace(-3.5, 3.5, 57), NormalDist().inv_cdf(0.999)
     found = np.quantile(samples, [NormalDist().cdf(place) for place in exact])
-    (folder / "tails.json").write_text(json.dumps({name: found.tolist()}), encoding="utf-8")
+    write(folder / "tails.json", json.dumps({name: found.tolist()}).encode())
     with panels(size=(5.6, 4.6)) as (figure, panel):
         panel.plot(exact, exact, "--", color=P_DATA, lw=1, label="exact")
         panel.plot(exact, found, color=P_G, label=name)
