@@ -276,14 +276,15 @@ def scripts(command, tmp_path_factory):
 
 @pytest.mark.parametrize("example", RUNS)
 def test_it_runs_as_a_script_and_draws(example, scripts, usual):
-    """In a process that has just started; with the same numbers as in this one."""
+    """In a process that has just started; with the same numbers as in this one, unless its
+    networks, of which no option says how large they are, are smaller here."""
     status, _, err, folder = scripts[example]
     assert status in (0, 1) and "Traceback" not in err, err
     assert sorted(path.name for path in folder.iterdir()) == RUNS[example].writes.split()
     for path in folder.glob("*.png"):
         with Image.open(path) as picture:
             assert min(picture.size) > 8 and picture.getextrema() != ((0, 0),) * 3
-    if RUNS[example].resumes:
+    if RUNS[example].resumes and "HIDDEN" not in RUNS[example].smaller:
         here = load_file(usual(example).folder / checkpoint.NAME)
         there = load_file(folder / checkpoint.NAME)
         assert here.keys() == there.keys()

@@ -665,7 +665,13 @@ RUNS = {
     ),
     "ais": Example(
         small="--data digits --steps 2 --batch 8 --latent 2 --count 3 --temperatures 2 --chains 2",
-        smaller={"GRID": (0.1, 0.2), "CENTRES": 20, "LINEAR": (2, 3, 4), "LADDER": (1, 2, 3)},
+        smaller={
+            "HIDDEN": (4, 5, 6, 7),
+            "GRID": (0.1, 0.2),
+            "CENTRES": 20,
+            "LINEAR": (2, 3, 4),
+            "LADDER": (1, 2, 3),
+        },
         writes="ais.json ais.png annealed checkpoint.safetensors",
         resumes=True,
         options=TRAINING
