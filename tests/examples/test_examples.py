@@ -123,9 +123,10 @@ def command(paths):
 
     def line(example, folder, *words):
         argv = ["--out", str(folder), *RUNS[example].small.split(), *map(str, words)]
-        if "--epochs" in argv:  # which do not go with --steps
-            at = argv.index("--steps")
-            del argv[at : at + 2]
+        for option, other in RUNS[example].instead:
+            if set(option.split()) <= set(argv[2:]) and other in argv:
+                at = argv.index(other)
+                del argv[at : at + 2]
         for word, path in paths.items():
             argv = [re.sub(rf"^{word}\b", str(path), arg) for arg in argv]
         return argv
