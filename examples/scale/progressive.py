@@ -42,7 +42,7 @@ from minigan.training import (
 SMALLEST, SHOWN = 7, 6  # pixels of the first level at least; z in the picture
 LOOKED = {"count": 1000, "patches": 32, "directions": 128}  # what is measured now and then,
 COUNTED = {"count": 2000, "patches": 64, "directions": 256}  # and in the end
-RULER = {"seed": 0, "width": 8, "steps": 150, "batch": 64}  # a classifier, in whose features
+RULER = {"seed": 0, "width": 8, "steps": 150}  # a classifier, in whose features
 MARKS = "step", "Fréchet distance", "sliced Wasserstein", "the same, as published"
 TIMES = "times.json"
 QUICK = dict.fromkeys(("steps", "each", "fade", "every"), lambda n: max(1, n // 10)) | {"width": 8}
@@ -52,12 +52,12 @@ def parse(argv=None):
     p = options.parser(
         "Progressive growing.", steps=3000, out="runs/progressive", resumable=True, quick=QUICK
     )
-    options.images(p, data="faces", size=32, batch=16, latent=64, width=16, lr=2e-3, every=250)
+    options.images(p, data="faces", size=32, batch=16, latent=64, width=16, lr=1e-2, every=250)
     add = p.add_argument
     add("--most", type=options.whole(1), default=64, help="channels of a level at most")
     add("--depth", type=int, choices=(1, 2), default=1, help="convolutions of a level; paper: 2")
-    add("--each", type=options.whole(1), default=900, help="steps of each level before the last")
-    add("--fade", type=options.whole(1), default=400, help="steps in which a level is faded in")
+    add("--each", type=options.whole(1), default=400, help="steps of each level before the last")
+    add("--fade", type=options.whole(1), default=150, help="steps in which a level is faded in")
     add("--scratch", action="store_true", help="all steps at full size")
     add("--beside", type=Path, help="another run, whose images and curves are drawn as well")
     return options.parse(p, argv)
@@ -82,8 +82,8 @@ def main(argv=None):
     film, stages, its_film = (plots.Film(blank) for _ in range(3))
     record, marks, its_marks = Record("d_real", "d_fake"), Record(*MARKS), Record(*MARKS)
     if beside:
-        its = {"film": its_film, "marks": its_marks}
-        checkpoint.load(checkpoint.within(beside), its, partial=True)
+        path = checkpoint.within(beside)
+        checkpoint.load(path, {"film": its_film, "marks": its_marks}, partial=True)
     optimizers = {}
     for level in levels:
         for name, net in (("G", G), ("D", D)):
@@ -148,7 +148,6 @@ def main(argv=None):
                     since = seconds(backend)
     if session.status:
         return session.status
-
     held = dataset.images[-COUNTED["count"] :]
     for name, images in (("real", held), ("G", to_bytes(drawn(levels[-1], COUNTED["count"])))):
         found = measured(C, images, dataset, **COUNTED)
@@ -157,7 +156,6 @@ def main(argv=None):
     ends = np.interp(begins, [0, *marks["step"]], spent)
     each = zip(sides, np.diff(ends) / np.diff(begins), strict=True)
     print(f"{ends[-1]:.0f} s; a step takes", ", ".join(f"{n:.3f} s at {side}" for side, n in each))
-
     last = plots.sample_grid(drawn(levels[-1], SHOWN), 1)
     columns = dict(zip(sides, [*stages.state()["frames"][1:], last], strict=True))
     curves = {name: {"this run": (spent[1:], marks[name])} for name in MARKS[1:3]}

@@ -819,12 +819,12 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
     ),
     "progressive": Example(
-        small="--data CLASSES --steps 2 --size 8 --width 2 --latent 3 --batch 8 --every 2 --each 1 "
+        small="--data CLASSES --steps 2 --size 8 --width 4 --latent 3 --batch 8 --every 2 --each 1 "
         "--fade 1",
         smaller={
             "LOOKED": {"count": 10, "patches": 2, "directions": 2},
             "COUNTED": {"count": 20, "patches": 2, "directions": 2},
-            "RULER": {"seed": 0, "width": 2, "steps": 2, "batch": 8},
+            "RULER": {"seed": 0, "width": 2, "steps": 2},
         },
         writes="checkpoint.safetensors classifier.safetensors progressive.png samples_000002.png "
         "times.json training.gif",
@@ -833,7 +833,7 @@ RUNS = {
         | {key: DCGAN[key] for key in ("--batch", "--width", "--latent", "--size")}
         | {
             "--data": Row("OTHER digits", on="--steps 4"),
-            "--lr": Row("1e-4 1e-2"),
+            "--lr": Row("1e-4 1e-3"),
             "--every": Row("1 3", pictures, "--steps 4"),
             "--most": Row("1 3"),
             "--depth": Row("2"),
@@ -844,7 +844,7 @@ RUNS = {
             "--quick": Row(on="--steps 20"),
         },
         ways={
-            "in three levels": "--size 32 --each 4 --fade 3 --steps 10",
+            "in three levels": "--size 32 --each 2 --fade 2 --steps 6",
             "grown": "--data IMAGES --size 16 --each 4 --steps 6",
             "from scratch": "--size 16 --scratch",
         },
