@@ -71,14 +71,13 @@ class Growth:
         before = (levels - 1) * expect(each >= 1, "Growth: each", each, "at least 1")
         expect(steps > before, "Growth: steps", steps, f"more than {before}, those of small levels")
         self.ends = [*(each * k for k in range(1, levels)), steps]
-        self.each, self.fade = each, expect(fade >= 1, "Growth: fade", fade, "at least 1")
+        self.fade = min(each, expect(fade >= 1, "Growth: fade", fade, "at least 1"))
 
     def __call__(self, t):
         level = bisect.bisect_left(self.ends[:-1], t)
         if level == 0:
             return 1.0
-        length = self.each if level < len(self.ends) - 1 else math.inf
-        return min(1.0, (t - self.ends[level - 1]) / min(self.fade, length))
+        return min(1.0, (t - self.ends[level - 1]) / self.fade)
 
 
 class Scheduled:
