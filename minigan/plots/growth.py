@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from minigan.plots.curves import use_log_axis
 from minigan.plots.style import DPI, GUIDE, P_G, STYLE
 
 _GAP = 2  # white pixels between columns
@@ -26,21 +27,17 @@ def growth_figure(columns: dict, curves: dict, reached: dict) -> Figure:
         images, *panels = figure.subplots(1, 1 + len(curves), width_ratios=widths)
         _draw_columns(images, columns)
         for panel, (name, runs) in zip(panels, curves.items(), strict=True):
-            panel.set(title=name, xlabel="seconds of training", yscale="log")
+            panel.set(title=name, xlabel="seconds of training")
+            values = np.concatenate([values for _, values in runs.values()])
+            if np.isfinite(values).all() and values.min() > 0:
+                use_log_axis(panel, decades=np.log10(values.max() / values.min()))
             for label, run in runs.items():
                 color = P_G if label == next(iter(runs)) else GUIDE
                 panel.plot(*run, color=color, marker=".", label=label)
             for label, at in reached.items():
                 panel.axvline(at, color=P_G, linewidth=0.6, alpha=0.5)
-                panel.text(
-                    at,
-                    1,
-                    label,
-                    transform=panel.get_xaxis_transform(),
-                    ha="right",
-                    va="top",
-                    size=8,
-                )
+                place = {"transform": panel.get_xaxis_transform(), "ha": "right", "va": "top"}
+                panel.text(at, 1, label, size=8, **place)
             panel.legend()
     return figure
 
