@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan import Tensor, discriminator_step, generator_step, losses, optim, plots
-from minigan.backend import cpu
+from minigan import Tensor, cpu, discriminator_step, generator_step, losses, optim, plots
 from minigan.data import Batches, to_bytes
 from minigan.evaluation import look, pyramid_distances
 from minigan.gan import gradient_penalty
@@ -42,7 +41,6 @@ from minigan.training import (
 SMALLEST, SHOWN = 7, 6  # pixels of the first level at least; z in the picture
 LOOKED = {"count": 1000, "patches": 32, "directions": 128}  # what is measured now and then,
 COUNTED = {"count": 2000, "patches": 64, "directions": 256}  # and in the end
-RULER = {"seed": 0, "width": 8, "steps": 150}  # a classifier, in whose features
 MARKS = "step", "Fréchet distance", "sliced Wasserstein", "the same, as published"
 TIMES = "times.json"
 QUICK = dict.fromkeys(("steps", "each", "fade", "every"), lambda n: max(1, n // 10)) | {"width": 8}
@@ -58,6 +56,7 @@ def parse(argv=None):
     add("--depth", type=int, choices=(1, 2), default=1, help="convolutions of a level; paper: 2")
     add("--each", type=options.whole(1), default=400, help="steps of each level before the last")
     add("--fade", type=options.whole(1), default=150, help="steps in which a level is faded in")
+    add("--ruler", type=options.whole(1), default=150, help="steps of the classifier's training")
     add("--scratch", action="store_true", help="all steps at full size")
     add("--beside", type=Path, help="another run, whose images and curves are drawn as well")
     return options.parse(p, argv)
@@ -81,9 +80,9 @@ def main(argv=None):
     blank = plots.sample_grid(np.ones((SHOWN, size, size, channels)), 1)
     film, stages, its_film = (plots.Film(blank) for _ in range(3))
     record, marks, its_marks = Record("d_real", "d_fake"), Record(*MARKS), Record(*MARKS)
+    its = {"film": its_film, "marks": its_marks}
     if beside:
-        path = checkpoint.within(beside)
-        checkpoint.load(path, {"film": its_film, "marks": its_marks}, partial=True)
+        checkpoint.load(checkpoint.within(beside), its, partial=True)
     optimizers = {}
     for level in levels:
         for name, net in (("G", G), ("D", D)):
@@ -119,7 +118,8 @@ def main(argv=None):
     z, C = fixed.normal((COUNTED["count"], args.latent)), None
     make_folder(args.out)
     if dataset.labels is not None:
-        C = kept_classifier(args.out / "classifier.safetensors", dataset, backend, **RULER)
+        how = {"seed": 0, "width": 8, "steps": args.ruler}
+        C = kept_classifier(args.out / "classifier.safetensors", dataset, backend, **how)
 
     def drawn(level, count):
         """Samples of the average, enlarged to full size."""

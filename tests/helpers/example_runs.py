@@ -820,12 +820,7 @@ RUNS = {
     ),
     "progressive": Example(
         small="--data CLASSES --steps 2 --size 8 --width 4 --latent 3 --batch 8 --every 2 --each 1 "
-        "--fade 1",
-        smaller={
-            "LOOKED": {"count": 10, "patches": 2, "directions": 2},
-            "COUNTED": {"count": 20, "patches": 2, "directions": 2},
-            "RULER": {"seed": 0, "width": 2, "steps": 2},
-        },
+        "--fade 1 --ruler 2",
         writes="checkpoint.safetensors classifier.safetensors progressive.png samples_000002.png "
         "times.json training.gif",
         resumes=True,
@@ -839,6 +834,7 @@ RUNS = {
             "--depth": Row("2"),
             "--each": Row("2 3", on="--size 16 --steps 5"),
             "--fade": Row("2 3", on="--size 16 --steps 8 --each 3"),
+            "--ruler": Row("1 3"),
             "--scratch": Row(on="--size 16"),
             "--beside": Row("USUAL", another_curve),
             "--quick": Row(on="--steps 20"),
