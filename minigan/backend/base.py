@@ -49,6 +49,16 @@ class Window(NamedTuple):
         sides = zip(self.output, self.stride, self.kernel, strict=True)
         return tuple((o - 1) * s + k for o, s, k in sides)
 
+    @property
+    def turned(self) -> Window | None:
+        """The window from the output's side, at stride 1: input pixel (i, j) is read by the output
+        pixels (i + p − u, j + p − v). None if the stride isn't 1, or the padding beyond k − 1.
+        """
+        padding = tuple(k - 1 - p for k, p in zip(self.kernel, self.padding, strict=True))
+        if self.stride != (1, 1) or min(padding) < 0:
+            return None
+        return Window(self.kernel, self.stride, padding, self.output, self.image)
+
 
 class Generator(ABC):
     """Random numbers on a device, drawn in the dtype that is asked for.

@@ -131,6 +131,26 @@ def test_third_order(problem):
     )
 
 
+@pytest.mark.parametrize("most", [0, 100])
+@pytest.mark.parametrize("padding", [0, 1, (2, 0), 3])
+def test_stride_1_by_gathering_and_by_scattering(monkeypatch, most, padding):
+    """Whichever is thought the cheaper, with and without a window from the other side."""
+    monkeypatch.setattr(module, "SCATTER", most)
+    x, w = fill((2, 4, 5, 2), seed=1), fill((3, 2, 2, 4), seed=2)
+    options = {
+        "stride": (1, 1),
+        "padding": padding if isinstance(padding, tuple) else (padding,) * 2,
+    }
+    y = fill(loop_conv(x, w, **options).shape, seed=3)
+    check_op(lambda x, w: conv2d(x, w, **options), lambda x, w: loop_conv(x, w, **options), x, w)
+    check_op(
+        lambda y, w: conv_transpose2d(y, w, output_size=(4, 5), **options),
+        lambda y, w: loop_transpose(y, w, (4, 5), **options),
+        y,
+        w,
+    )
+
+
 # --- Chunks --------------------------------------------------------------------------------------
 
 
