@@ -1,7 +1,7 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
 In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
-arithmetic, bounds, subspaces, hmc, ais.
+pyramids, arithmetic, bounds, subspaces, hmc, ais.
 """
 
 from minigan.evaluation.ais import (
@@ -70,6 +70,7 @@ from minigan.evaluation.metrics import (
     standard_error,
 )
 from minigan.evaluation.neighbours import k_means, looks_real, nearest, nearness, vote
+from minigan.evaluation.pyramids import laplacian_pyramid, pyramid_distances
 from minigan.evaluation.ruler import Seen, look, train_classifier
 from minigan.evaluation.subspaces import PCA, pca, ppca_log_likelihood, principal_angles
 from minigan.evaluation.windows import (

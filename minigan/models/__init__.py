@@ -5,7 +5,7 @@ reads. One that takes more than images or noise, or gives more than one thing, i
 GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
 In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, unet, patch,
-residual, waist, superresolution, autoencoders, classifier.
+residual, waist, superresolution, progressive, autoencoders, classifier.
 """
 
 from minigan.models.autoencoders import GaussianEncoder, LinearAutoencoder, vae_decoder
@@ -22,6 +22,12 @@ from minigan.models.dcgan import dcgan_discriminator, dcgan_generator
 from minigan.models.goodfellow import goodfellow_discriminator, goodfellow_generator
 from minigan.models.patch import PatchDiscriminator
 from minigan.models.perceptron import mlp
+from minigan.models.progressive import (
+    ProgressiveDiscriminator,
+    ProgressiveGenerator,
+    faded,
+    shrunk,
+)
 from minigan.models.residual import ResidualBlock, residual_generator
 from minigan.models.superresolution import SuperResolution
 from minigan.models.unet import UNet

@@ -8,7 +8,7 @@ from minigan.backend import Generator
 from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
 from minigan.engine.checks import check_sizes, wrong_shape
-from minigan.engine.operations import matmul, reshape, transpose
+from minigan.engine.operations import matmul, mean, reshape, transpose
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
@@ -95,6 +95,26 @@ class InstanceNorm(_Norm):
         super().check(x)
         if math.prod(x.shape[1:-1]) == 1:
             raise ShapeError(f"InstanceNorm: one value per channel, shape {x.shape}: no variance")
+
+
+class PixelNorm(Module):
+    """Each pixel's channels scaled to a mean square of 1: (n, …, c) -> (n, …, c).
+
+        x / √(1/c Σ x² + ε)
+
+    Karras et al. 2018, section 4.2. Without parameters and without a look at other pixels or
+    samples: it does no more than keep G's activations from growing while it and D outdo each
+    other. Of noise (n, latent) it takes the length away.
+    """
+
+    def __init__(self, *, eps=1e-8):
+        self.eps = eps
+
+    def forward(self, x):
+        return x / F.sqrt(mean(x * x, -1, keepdims=True) + self.eps)
+
+    def describe(self):
+        return f"eps={self.eps}"
 
 
 class SpectralNorm(Module):

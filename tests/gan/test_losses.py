@@ -237,6 +237,17 @@ def test_least_squares_label():
     assert LeastSquares(real_label=0.9).discriminator(real, fake).item() == pytest.approx(1 / 16)
 
 
+def test_drift_holds_the_verdicts_on_real_samples_near_zero():
+    real, fake = leaves([np.array([3.0, -1.0]), np.array([2.0, 4.0])])
+    drifting = Wasserstein(drift=0.1)
+    loss = drifting.discriminator(real, fake)
+    assert loss.item() == pytest.approx(3.0 - 1.0 + 0.1 * 5.0)
+    of_real, of_fake = (g.numpy() for g in grad(loss, [real, fake]))
+    np.testing.assert_allclose(of_real, [-0.5 + 0.3, -0.5 - 0.1])
+    np.testing.assert_allclose(of_fake, [0.5, 0.5])
+    assert drifting.generator(fake).item() == -3.0
+
+
 @pytest.mark.parametrize("label", [0.0, -0.5, 1.5, math.nan])
 @pytest.mark.parametrize("objective", [Minimax, NonSaturating])
 def test_impossible_labels(objective, label):

@@ -104,6 +104,14 @@ def norm(groups):
     return reference
 
 
+def pixel_norm(x):
+    y = np.empty(x.shape)
+    for index in np.ndindex(x.shape[:-1]):
+        square = math.fsum(v * v for v in x[index]) / x.shape[-1]
+        y[index] = [v / math.sqrt(square + 1e-8) for v in x[index]]
+    return y
+
+
 def elementwise(f):
     return np.vectorize(f, otypes=[float])
 
@@ -218,6 +226,25 @@ LAYERS = {
         lambda rng: nn.InstanceNorm(2, rng=rng),
         (2, 3, 2, 2),
         norm(lambda i: (i[0], i[-1])),
+    ),
+    "PixelNorm": Layer(lambda rng: nn.PixelNorm(), (5, 3), pixel_norm),
+    "PixelNorm of images": Layer(lambda rng: nn.PixelNorm(), (2, 3, 2, 4), pixel_norm),
+    "Equalised": Layer(
+        lambda rng: nn.Equalised(nn.Linear, 3, 4, rng=rng),
+        (5, 3),
+        lambda x, w, b: linear(x, w * math.sqrt(2 / 3), b),
+    ),
+    "Equalised Conv2d": Layer(
+        lambda rng: nn.Equalised(nn.Conv2d, 2, 3, (3, 2), padding=(1, 0), gain=1, rng=rng),
+        (2, 4, 3, 2),
+        lambda x, w, b: conv((1, 1), (1, 0))(x, w / math.sqrt(3 * 2 * 2), b),
+    ),
+    "Equalised ConvTranspose2d": Layer(
+        lambda rng: nn.Equalised(
+            nn.ConvTranspose2d, 3, 2, 4, stride=2, padding=1, bias=False, rng=rng
+        ),
+        (2, 3, 2, 3),
+        lambda x, w: conv_transpose((2, 2), (1, 1))(x, w * math.sqrt(2 / (4 * 3))),
     ),
     "Flatten": Layer(
         lambda rng: nn.Flatten(), (2, 3, 2), lambda x: np.array([list(row.flat) for row in x])

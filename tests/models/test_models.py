@@ -27,6 +27,8 @@ from minigan.models import (
     LinearAutoencoder,
     NamingDiscriminator,
     PatchDiscriminator,
+    ProgressiveDiscriminator,
+    ProgressiveGenerator,
     ProjectionDiscriminator,
     ResidualBlock,
     SuperResolution,
@@ -35,11 +37,13 @@ from minigan.models import (
     began_generator,
     dcgan_discriminator,
     dcgan_generator,
+    faded,
     goodfellow_discriminator,
     goodfellow_generator,
     image_classifier,
     mlp,
     residual_generator,
+    shrunk,
     vae_decoder,
     waist_generator,
 )
@@ -695,3 +699,70 @@ def test_decay_of_a_linear_autoencoder_finds_the_axes_and_their_lengths():
         rows = second / np.linalg.norm(second, axis=1, keepdims=True)
         alone = abs((rows[:, None] * axes[:3]).sum(2)).max(1) > 0.999
         assert alone.all() == (np.ndim(weights) == 1)
+
+
+# --- Networks that grow --------------------------------------------------------------------------
+
+GROWN = {"size": 16, "channels": 3, "width": 2, "most": 4}
+
+
+def growing(**options):
+    G = ProgressiveGenerator(rng=rng(1), latent=5, **GROWN, **options)
+    return G, ProgressiveDiscriminator(rng=rng(2), group=2, **GROWN, **options)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("level, fade", [(0, None), (1, None), (1, 0.3), (2, None), (2, 0.3)])
+def test_a_level_depends_on_what_is_in_play_and_on_all_of_it(depth, level, fade):
+    G, D = growing(depth=depth)
+    assert G.sizes == D.sizes == (4, 8, 16) and G.channels == [4, 4, 2]
+    images = G(values((4, 5)), level, fade)
+    verdict = D(images, level, fade)
+    assert images.shape == (4, 4 << level, 4 << level, 3) and verdict.shape == (4, 1)
+    weighed = (images * values(images.shape, 1)).sum()
+    for net, loss in ((G, weighed), (D, verdict.sum())):
+        parts = net.in_play(level, fading=fade is not None)
+        assert len(parts) == len(set(parts))
+        for p, g in zip(parts, grad(loss, parts), strict=True):
+            assert np.count_nonzero(g.numpy()) > 0.4 * g.size, p.node.name
+        others = [p for p in net.parameters() if p not in set(parts)]
+        assert not any(
+            g.numpy().any() for g in grad(loss, [*others, *parts], unused="zeros")[: len(others)]
+        )
+
+
+def test_a_fade_begins_with_the_level_before_and_ends_with_the_new_one():
+    """Of G, of D, and of real images; half way lies the mean."""
+    G, D = growing()
+    z, x = values((4, 5)), values((4, 16, 16, 3), 1)
+    twice = lambda images: images.repeat(2, axis=1).repeat(2, axis=2)
+    small = x.numpy().reshape(4, 8, 2, 8, 2, 3).mean((2, 4))
+    ends = [
+        (lambda fade: G(z, 2, fade), twice(G(z, 1).numpy()), G(z, 2)),
+        (lambda fade: D(x, 2, fade), D(tensor(small), 1).numpy(), D(x, 2)),
+        (lambda fade: shrunk(x, 16, fade), twice(small), x),
+    ]
+    for shown, old, new in ends:
+        np.testing.assert_allclose(shown(0.0).numpy(), old, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(shown(1.0).numpy(), new.numpy(), rtol=1e-4, atol=1e-5)
+    for shown, old, new in (ends[0], ends[2]):
+        np.testing.assert_allclose(
+            shown(0.5).numpy(), (old + new.numpy()) / 2, rtol=1e-4, atol=1e-5
+        )
+    assert D(x).numpy().tobytes() == D(x, 2).numpy().tobytes(), "the last level by default"
+    np.testing.assert_allclose(shrunk(x, 8).numpy(), small, rtol=1e-5, atol=1e-6)
+
+
+def test_a_growing_network_s_gradients_of_both_orders():
+    G, D = (net.astype("float64") for net in growing())
+    z, x, t = fill((2, 5)), fill((2, 8, 8, 3), seed=1), np.array(0.3)
+    check_gradients(lambda z: G(z, 1, 0.3), z)
+    check_gradients(lambda x: D(x, 1, 0.3), x)
+    check_gradients(faded, x, fill(x.shape, seed=2), t)
+
+
+@pytest.mark.parametrize("level, fade", [(3, None), (-1, None), (0, 0.5)])
+def test_levels_that_there_are_not(level, fade):
+    for net, x in zip(growing(), (values((4, 5)), values((4, 16, 16, 3))), strict=True):
+        with pytest.raises(ValueError, match=r"there are 4, 8, 16, from 0 on"):
+            net(x, level, fade)

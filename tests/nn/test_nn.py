@@ -454,6 +454,32 @@ def test_spectral_norm_gradient_holds_u_and_v_constant():
     np.testing.assert_allclose(g.numpy(), expected, rtol=1e-9)
 
 
+# --- Equalised layers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inputs, outputs", [(8, 200), (200, 8)])
+def test_equalised_weights_are_of_one_size_and_outputs_as_he_s(inputs, outputs):
+    """And a step of Adam changes the output by as much whatever the layer's width."""
+    net = nn.Equalised(nn.Linear, inputs, outputs, rng=rng(2))
+    assert net.layer.weight.data.std() == pytest.approx(1, rel=0.05)
+    x = fill((500, inputs), seed=3).astype(np.float32)
+    x /= np.sqrt((x**2).mean())
+    before = net(tensor(x)).numpy()
+    assert before.std() == pytest.approx(math.sqrt(2), rel=0.1)
+    target = tensor(np.float32(100) * x[:, :1])  # far away: each weight moves by the rate
+    optim.Adam(net, 1e-3).descend(((net(tensor(x)) - target) ** 2).mean())
+    moved = (
+        net.layer.weight.data
+        - nn.Equalised(nn.Linear, inputs, outputs, rng=rng(2)).layer.weight.data
+    )
+    np.testing.assert_allclose(abs(moved), 1e-3, rtol=1e-2)
+
+
+def test_what_has_no_weights_is_not_equalised():
+    with pytest.raises(TypeError, match="Equalised: got ReLU, expected Linear, Conv2d"):
+        nn.Equalised(nn.ReLU, rng=rng())
+
+
 # --- Embedding, dropout, sequences ---------------------------------------------------------------
 
 
