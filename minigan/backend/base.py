@@ -109,13 +109,15 @@ class Backend(ABC):
     """One device.
 
     Attributes: `name` ("cpu", "cuda"), `xp`, the array namespace (NumPy's API), `precision`
-    ("float32", or "tf32" where a device has it) of matrix products, and COLUMN_BYTES, how large the
-    columns of one chunk of images may be; see `engine/conv.py`.
+    ("float32", or "tf32" where a device has it) of matrix products, COLUMN_BYTES, how large the
+    columns of one chunk of images may be (see `engine/conv.py`), and WINOGRAD_CHANNELS, from how
+    many channels on `engine/winograd.py` is the faster form, if it ever is.
     """
 
     name: str
     precision = "float32"
     COLUMN_BYTES: int
+    WINOGRAD_CHANNELS = math.inf
 
     def __repr__(self):
         return f"<minigan backend {self.name}>"

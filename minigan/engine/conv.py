@@ -22,7 +22,8 @@ At stride 1 the form is its own mirror image: T(x, w, y) with padding p is T(y, 
 k − 1 − p, where w̃ are the filters by half a turn, inputs and outputs exchanged. Then each function
 can be computed as the other, and the cheaper one is: reading pixels into columns takes a third of
 the time of adding columns up (for 16 channels; a half for 64), unless there are far fewer channels
-on the other side.
+on the other side. And 3 × 3 filters of many channels are multiplied in a form of their own, see
+`winograd.py`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from __future__ import annotations
 import math
 
 from minigan.backend import Window
+from minigan.engine import winograd
 from minigan.engine.checks import ShapeError, check_alike, pair, wrong_shape
 from minigan.engine.functional import check_images
 from minigan.engine.tensors import Tensor, record
@@ -140,6 +142,11 @@ def _turned(w):
 def _gathered(x, w, window: Window, bias):
     """∂T/∂y: columns of the input, times the filters."""
     backend, (channels, filters) = x.backend, w.shape[2:]
+    if winograd.pays(x, window, filters):
+        out = winograd.convolve(x, w, window)
+        if bias is not None:
+            out += bias.data
+        return out
     out = backend.empty((len(x), *window.output, filters), x.dtype)
     matrix = w.reshape(-1, filters)
     for chunk in backend.chunks(len(x), window, channels, x.data.itemsize):
@@ -168,6 +175,8 @@ def _scattered(y, w, window: Window, bias):
 def _correlated(x, y, window: Window):
     """∂T/∂w: columns of x against y."""
     backend, channels, filters = x.backend, x.shape[3], y.shape[3]
+    if winograd.pays(x, window, filters):
+        return winograd.filter_grad(x, y, window)
     total = None
     for chunk in backend.chunks(len(x), window, channels, x.data.itemsize):
         columns = _columns(x, chunk, window)
