@@ -1,8 +1,9 @@
 """Layers: functions together with the parameters that they own.
 
-In the order of reading: parameters, initialisers, module, layers, norms, minibatch.
+In the order of reading: parameters, initialisers, module, layers, norms, attention, minibatch.
 """
 
+from minigan.nn.attention import SelfAttention
 from minigan.nn.initialisers import he, normal, orthogonal, uniform, xavier
 from minigan.nn.layers import (
     ELU,
@@ -26,5 +27,11 @@ from minigan.nn.layers import (
 )
 from minigan.nn.minibatch import MinibatchDiscrimination, MinibatchStd, Pack
 from minigan.nn.module import Module, Sequential
-from minigan.nn.norms import BatchNorm, InstanceNorm, LayerNorm, SpectralNorm
+from minigan.nn.norms import (
+    BatchNorm,
+    ConditionalBatchNorm,
+    InstanceNorm,
+    LayerNorm,
+    SpectralNorm,
+)
 from minigan.nn.parameters import FlatParameters, Parameter
