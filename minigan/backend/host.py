@@ -78,6 +78,8 @@ class Host(Backend):
     # The columns of one chunk of images stay in the cache until the matrix product has read
     # them; see `engine/conv.py`.
     COLUMN_BYTES = 2 << 20
+    # From such images on, transposed convolutions are faster block by block; see `engine/conv.py`.
+    BLOCKWISE_SIDE = 8
     # From so many channels on, 3x3 convolutions are faster by Winograd's form.
     WINOGRAD_CHANNELS = 64
     # An optimiser's five vectors, a block at a time, stay in the second-level cache.

@@ -151,6 +151,45 @@ def test_stride_1_by_gathering_and_by_scattering(monkeypatch, most, padding):
     )
 
 
+@st.composite
+def enlargements(draw):
+    """(y, w, image, options) of transposed convolutions: kernels that are multiples of a stride."""
+    kernel, stride, padding, image, small = [], [], [], [], []
+    for _ in range(2):
+        s, t, o = draw(st.integers(1, 3)), draw(st.integers(2, 3)), draw(st.integers(1, 3))
+        k = s * t
+        p = draw(st.integers(0, min(k, (s * (o - 1) + k - 1) // 2)))
+        h = draw(st.integers(max(1, s * (o - 1) + k - 2 * p), s * (o - 1) + k - p))
+        if output_size(h, k, s, p) != o:
+            h = s * (o - 1) + k - 2 * p
+        for values, value in zip(
+            (kernel, stride, padding, image, small), (k, s, p, h, o), strict=True
+        ):
+            values.append(value)
+    n, c, k = (draw(st.integers(1, high)) for high in (3, 3, 3))
+    y, w = fill((n, *small, k), seed=1), fill((*kernel, c, k), seed=2)
+    return y, w, tuple(image), {"stride": tuple(stride), "padding": tuple(padding)}
+
+
+@given(enlargements())
+def test_transposed_block_by_block(problem):
+    y, w, image, options = problem
+    taken = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(cpu), "BLOCKWISE_SIDE", 1)
+        patch.setattr(cpu, "COLUMN_BYTES", 2 * 8 * y[0, :, :, 0].size * w[..., 0, 0].size)
+        blockwise = module._blockwise
+        patch.setattr(module, "_blockwise", lambda *a: taken.append(1) or blockwise(*a))
+        check_values(
+            lambda y, w: conv_transpose2d(y, w, output_size=image, **options),
+            lambda y, w: loop_transpose(y, w, image, **options),
+            y,
+            w,
+        )
+    whole = max(options["stride"]) > 1 and w.shape[3] <= 2 * w.shape[2]
+    assert bool(taken) == whole
+
+
 # --- Winograd's form ------------------------------------------------------------------------------
 
 
