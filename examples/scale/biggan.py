@@ -7,7 +7,7 @@ truncation: of z whose numbers beyond ±t are drawn again, G makes fewer kinds o
 
     python examples/scale/biggan.py                        three minutes on one CPU core
     python examples/scale/biggan.py --without attention    or any other; noise: G ignores its z
-    python examples/scale/biggan.py --data FOLDER --size 128 --width 64 --device cuda
+    python examples/scale/biggan.py --data FOLDER --size 128 --attention 64 --width 64 --device cuda
 
 It writes biggan.png: samples, a row for each class, and what t trades; curves.json, samples_*.png,
 training.gif, checkpoint.safetensors and, in whose features is measured, classifier.safetensors.
@@ -38,7 +38,7 @@ from minigan.training import (
 )
 
 COUNTED, CURVED, COLUMNS = 2000, 1000, 8  # samples measured; for a curve; of a class in the picture
-STANDING = 5, 200  # batches for the norms' statistics, and samples in each
+STANDING, AT_ONCE = 4, 125  # batches for the norms' statistics, and samples in each
 LIMITS, LOW = (2.0, 1.5, 1.0, 0.7, 0.5, 0.3), 0.5  # t, and that of the picture
 INGREDIENTS = {
     "spectral-g": "the spectral norm in G",
@@ -71,6 +71,8 @@ def parse(argv=None):
     options.images(p, size=32, batch=32, width=16, latent=60, lr_g=1e-3, lr_d=1e-3, every=100)
     words = "; ".join(f"{name}: {what}" for name, what in INGREDIENTS.items())
     p.add_argument("--without", choices=INGREDIENTS, help=words)
+    words = "pixels, the side of the images at which there is attention"
+    p.add_argument("--attention", type=options.whole(2), default=8, help=words)
     words = "β of the orthogonal penalty"
     p.add_argument("--beta", type=options.at_least(0), default=1e-4, help=words)
     words = "steps of the classifier's training"
@@ -89,7 +91,7 @@ def main(argv=None):
         batches = Batches((train, train.labels), args.batch, args.seed, backend)
         _, size, _, channels = train.images.shape
         shape = {"size": size, "channels": channels, "width": args.width, "classes": classes}
-        shape["attention"] = size // 2 if on["attention"] else None
+        shape["attention"] = args.attention if on["attention"] else None
         for_g = {"spectral": on["spectral-g"], "conditional": on["conditional"]}
         for_g |= {"chunks": on["chunks"], "latent": args.latent}
         for_d = {"spectral": on["spectral-d"], "projection": on["projection"]}
@@ -138,21 +140,15 @@ def main(argv=None):
     if session.status:
         return session.status
 
-    C = kept_classifier(
-        args.out / "classifier.safetensors", train, backend, seed=0, steps=args.ruler
-    )
+    kept, how = args.out / "classifier.safetensors", {"seed": 0, "steps": args.ruler}
+    C = kept_classifier(kept, train, backend, **how)
     known, real = (look(C, part.images[:COUNTED], part.labels[:COUNTED]) for part in (train, test))
     rng = backend.generator([args.seed, 1])
 
     def seen(draw, count=COUNTED):
         """What C sees in samples of such noise, for which the norms' statistics are made anew."""
-
-        def some(n):
-            return heard(draw((n, args.latent))), rng.integers(0, classes, (n,))
-
-        batches, size = STANDING
-        told = lambda: map(Tensor, some(size))
-        gan.standing_statistics(average.network, told, batches)
+        some = lambda n: (heard(draw((n, args.latent))), rng.integers(0, classes, (n,)))
+        gan.standing_statistics(average.network, lambda: map(Tensor, some(AT_ONCE)), STANDING)
         z, y = some(count)
         return look(C, to_bytes(in_chunks(average.network, z, y)), backend.to_numpy(y))
 
@@ -170,7 +166,7 @@ def main(argv=None):
     print("scaled, not drawn again: precision off by {:.3f}, recall by {:.3f}".format(*off))
 
     low = lambda shape: gan.truncated_normal(fixed, shape, LOW)
-    seen(low, STANDING[1])
+    seen(low, AT_ONCE)
     grids[f"$|z|$ ≤ {LOW}"] = grid(low(z.shape))
     most = real.first(CURVED).precision_recall(known)
     figure = plots.truncation_figure(grids, train.classes, LIMITS, curves, most)

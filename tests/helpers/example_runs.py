@@ -410,15 +410,16 @@ RUNS = {
     "biggan": Example(
         small="--data CLASSES --steps 2 --size 16 --width 2 --latent 12 --batch 8 --every 2 "
         "--ruler 2",
-        smaller={"COUNTED": 8, "CURVED": 8, "LIMITS": (1.0, 0.5), "STANDING": (1, 8)},
+        smaller={"COUNTED": 8, "CURVED": 8, "LIMITS": (1.0, 0.5), "STANDING": 1, "AT_ONCE": 8},
         writes="biggan.png checkpoint.safetensors classifier.safetensors curves.json "
         "samples_000002.png training.gif",
         resumes=True,
         options=TRAINING
         | {key: DCGAN[key] for key in ("--batch", "--lr-g", "--lr-d", "--every")}
         | {
-            "--data": Row("digits"),
-            "--size": Row("28 32"),
+            "--data": Row("digits", on="--size 32"),
+            "--size": Row("32"),
+            "--attention": Row("4 16", refused("the blocks' images have")),
             "--width": Row("3 4"),
             "--latent": Row("3 6"),
             "--without": Row(
