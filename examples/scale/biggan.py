@@ -37,7 +37,7 @@ from minigan.training import (
     save_json,
 )
 
-COUNTED, CURVED, COLUMNS = 2000, 1000, 8  # samples measured; for a curve; of a class in the picture
+COUNTED, COLUMNS = 2000, 8  # samples that are measured, and those of a class in the picture
 STANDING, AT_ONCE = 4, 125  # batches for the norms' statistics, and samples in each
 LIMITS, LOW = (2.0, 1.5, 1.0, 0.7, 0.5, 0.3), 0.5  # t, and that of the picture
 INGREDIENTS = {
@@ -55,7 +55,7 @@ INGREDIENTS = {
 WAYS = {
     "drawn again": lambda rng, shape, t: gan.truncated_normal(rng, shape, t),
     "scaled": lambda rng, shape, t: t * gan.truncated_normal(rng, shape, 2.0),
-    "not told G": lambda rng, shape, t: rng.normal(shape),  # which has other noise: the control
+    (CONTROL := "not told G"): lambda rng, shape, t: rng.normal(shape),
 }
 
 
@@ -143,32 +143,34 @@ def main(argv=None):
     kept, how = args.out / "classifier.safetensors", {"seed": 0, "steps": args.ruler}
     C = kept_classifier(kept, train, backend, **how)
     known, real = (look(C, part.images[:COUNTED], part.labels[:COUNTED]) for part in (train, test))
-    rng = backend.generator([args.seed, 1])
 
-    def seen(draw, count=COUNTED):
+    def seen(way, t=0.0, seed=0, count=COUNTED):
         """What C sees in samples of such noise, for which the norms' statistics are made anew."""
-        some = lambda n: (heard(draw((n, args.latent))), rng.integers(0, classes, (n,)))
+        rng = backend.generator([args.seed, seed])
+        some = lambda n: (heard(way(rng, (n, args.latent), t)), rng.integers(0, classes, (n,)))
         gan.standing_statistics(average.network, lambda: map(Tensor, some(AT_ONCE)), STANDING)
         z, y = some(count)
         return look(C, to_bytes(in_chunks(average.network, z, y)), backend.to_numpy(y))
 
-    whole, grids = seen(rng.normal), {"$z$ ~ N(0, 1)": grid(z)}
+    whole, grids = seen(WAYS[CONTROL]), {"$z$ ~ N(0, 1)": grid(z)}
     for name, found in (("G", whole), ("test images", real)):
         (p, r), read = found.precision_recall(known), found.accuracy()
         near = f"Fréchet distance {found.frechet(known):.3f}, precision {p:.3f}, recall {r:.3f}"
         print(f"{name:11}: {near}, the class that was asked for in {read:.1%}")
     curves = {}
     for name, way in WAYS.items():
-        draws = [lambda shape, t=t, way=way: way(rng, shape, t) for t in LIMITS]
-        curves[name] = [seen(draw, CURVED).precision_recall(known) for draw in draws]
+        # All t of the same u, as differences are asked for; what isn't told t, of others each time.
+        seeds = [k if name == CONTROL else 0 for k, _ in enumerate(LIMITS, 1)]
+        found = [seen(way, t, seed) for t, seed in zip(LIMITS, seeds, strict=True)]
+        curves[name] = [some.precision_recall(known) for some in found]
         print(f"{name:11}: {in_words(curves[name])}")
     off = np.abs(np.subtract(curves["scaled"], curves["drawn again"])).mean(0)
     print("scaled, not drawn again: precision off by {:.3f}, recall by {:.3f}".format(*off))
 
-    low = lambda shape: gan.truncated_normal(fixed, shape, LOW)
-    seen(low, AT_ONCE)
-    grids[f"$|z|$ ≤ {LOW}"] = grid(low(z.shape))
-    most = real.first(CURVED).precision_recall(known)
+    again = WAYS["drawn again"]
+    seen(again, LOW, count=AT_ONCE)
+    grids[f"$|z|$ ≤ {LOW}"] = grid(again(fixed, z.shape, LOW))
+    most = real.precision_recall(known)
     figure = plots.truncation_figure(grids, train.classes, LIMITS, curves, most)
     plots.save_figure(figure, args.out / "biggan.png")
     film.save_gif(args.out / "training.gif")

@@ -13,7 +13,7 @@ TINY = ["--width", 2, "--latent", 12, "--batch", 8, "--steps", 2, "--ruler", 2, 
 @pytest.fixture(scope="module")
 def example():
     with pytest.MonkeyPatch.context() as patch:
-        small = {"COUNTED": 8, "CURVED": 8, "LIMITS": (1.0, 0.5), "STANDING": 1, "AT_ONCE": 8}
+        small = {"COUNTED": 8, "LIMITS": (1.0, 0.5), "STANDING": 1, "AT_ONCE": 8}
         for name, value in small.items():
             patch.setattr(module("biggan"), name, value)
         yield module("biggan")

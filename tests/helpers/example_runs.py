@@ -410,7 +410,7 @@ RUNS = {
     "biggan": Example(
         small="--data CLASSES --steps 2 --size 16 --width 2 --latent 12 --batch 8 --every 2 "
         "--ruler 2",
-        smaller={"COUNTED": 8, "CURVED": 8, "LIMITS": (1.0, 0.5), "STANDING": 1, "AT_ONCE": 8},
+        smaller={"COUNTED": 8, "LIMITS": (1.0, 0.5), "STANDING": 1, "AT_ONCE": 8},
         writes="biggan.png checkpoint.safetensors classifier.safetensors curves.json "
         "samples_000002.png training.gif",
         resumes=True,
