@@ -144,7 +144,7 @@ def main(argv=None):
     C = kept_classifier(kept, train, backend, **how)
     known, real = (look(C, part.images[:COUNTED], part.labels[:COUNTED]) for part in (train, test))
 
-    def seen(way, t=0.0, seed=0, count=COUNTED):
+    def seen(way, t=0.0, seed=1, count=COUNTED):
         """What C sees in samples of such noise, for which the norms' statistics are made anew."""
         rng = backend.generator([args.seed, seed])
         some = lambda n: (heard(way(rng, (n, args.latent), t)), rng.integers(0, classes, (n,)))
@@ -160,7 +160,7 @@ def main(argv=None):
     curves = {}
     for name, way in WAYS.items():
         # All t of the same u, as differences are asked for; what isn't told t, of others each time.
-        seeds = [k if name == CONTROL else 0 for k, _ in enumerate(LIMITS, 1)]
+        seeds = [k if name == CONTROL else 1 for k, _ in enumerate(LIMITS, 1)]
         found = [seen(way, t, seed) for t, seed in zip(LIMITS, seeds, strict=True)]
         curves[name] = [some.precision_recall(known) for some in found]
         print(f"{name:11}: {in_words(curves[name])}")
