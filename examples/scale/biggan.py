@@ -55,7 +55,7 @@ INGREDIENTS = {
 WAYS = {
     "drawn again": lambda rng, shape, t: gan.truncated_normal(rng, shape, t),
     "scaled": lambda rng, shape, t: t * gan.truncated_normal(rng, shape, 2.0),
-    (CONTROL := "not told G"): lambda rng, shape, t: rng.normal(shape),
+    (CONTROL := "z ignored"): lambda rng, shape, t: rng.normal(shape),  # G hears another one
 }
 
 

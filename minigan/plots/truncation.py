@@ -32,7 +32,7 @@ def truncation_figure(grids: dict, classes, limits, curves: dict, real) -> Figur
                 panel.plot(limits, np.asarray(curve)[:, k], "o-", color=color, ms=4, label=way)
             panel.axhline(real[k], color="black", ls=":", lw=1, label="real images")
             panel.set_title(name)
-            panel.set_xlabel("$t$: samples of $|z| \\leq t$")
+            panel.set_xlabel("$t$")
             panel.set_ylim(0, 1.02)
-        recall.legend(loc="upper left")
+        precision.legend(loc="lower left")
     return figure
