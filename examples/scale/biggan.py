@@ -39,7 +39,7 @@ from minigan.training import (
 
 COUNTED, COLUMNS = 2000, 8  # samples that are measured, and those of a class in the picture
 STANDING, AT_ONCE = 4, 125  # batches for the norms' statistics, and samples in each
-LIMITS, LOW = (2.0, 1.5, 1.0, 0.7, 0.5, 0.3), 0.5  # t, and that of the picture
+LIMITS, LOW = (2.0, 1.7, 1.4, 1.1, 0.8, 0.5), 0.5  # t, and that of the picture
 INGREDIENTS = {
     "spectral-g": "the spectral norm in G",
     "spectral-d": "the spectral norm in D",
