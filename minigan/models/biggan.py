@@ -1,8 +1,8 @@
 """BigGAN's two networks, of residual blocks, for images of any size (Brock et al. 2019).
 
-Each of its ingredients can be left out, to see what it is for.
-The channels double while the sides halve, from `width` at full size to 16 times that, as the
-paper's do at 128 × 128; in between, at one size, attention.
+Each of its ingredients can be left out, to see what it is for. The channels double while the sides
+halve, from `width` at full size to at most 16 times that, as the paper's do at 128 × 128; at one of
+the sizes between there is attention.
 """
 
 from __future__ import annotations
