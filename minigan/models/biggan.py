@@ -1,8 +1,8 @@
 """BigGAN's two networks, of residual blocks, for images of any size (Brock et al. 2019).
 
-Each of its ingredients can be left out, to see what it is for.
-The channels double while the sides halve, from `width` at full size to 16 times that, as the
-paper's do at 128 × 128; in between, at one size, attention.
+Each of its ingredients can be left out, to see what it is for. The channels double while the sides
+halve, from `width` at full size to at most 16 times that, as the paper's do at 128 × 128; at one of
+the sizes between there is attention.
 """
 
 from __future__ import annotations
@@ -137,9 +137,12 @@ class BigGANGenerator(Module):
 
     z is cut into as many chunks as there are blocks, and one more. The first makes a small image
     with many channels; each block is told its own with the class: y's embedding, which all share,
-    and the chunk are what its conditional norms' scales and shifts are linear in. So z speaks at
-    every size, and the class at every size but the smallest. Then batch norm, ReLU, a convolution
-    and tanh. Weights start orthogonal unless `init` says otherwise.
+    and the chunk are what its conditional norms' scales and shifts are linear in. So both speak at
+    every size. Then batch norm, ReLU, a convolution and tanh. Weights start orthogonal unless
+    `init` says otherwise.
+
+    The first layer's bias is the small image that a truncated z comes near to. Without it, batch
+    norms that are told of a small z would make it large again, and t would trade little.
 
     attention     the side of the images at which there is some; None: nowhere
     spectral      whether every weight but the embedding's is under a spectral norm
@@ -153,7 +156,7 @@ class BigGANGenerator(Module):
         self,
         *,
         rng: Generator,
-        size=32,
+        size=28,
         channels=1,
         latent=60,
         width=16,
@@ -169,7 +172,7 @@ class BigGANGenerator(Module):
         start, stages = halvings(size)
         init = init or orthogonal()
         make = _Made(rng, init, spectral)
-        self.name, self.conditional = name, conditional
+        self.name, self.classes, self.conditional = name, classes, conditional
         self.parts = _parts(latent, stages + 1 if conditional and chunks else 1)
         outputs = _channels(width, stages)[::-1]
         inputs = [outputs[0], *outputs[:-1]]
@@ -177,7 +180,7 @@ class BigGANGenerator(Module):
         told = embedded + (each if len(self.parts) > 1 else 0) if conditional else 0
         self.of_class = Embedding(classes, embedded, rng=rng, init=init)
         entering = each if conditional else each + embedded
-        self.begin = make(Linear, entering, start * start * inputs[0], bias=False)
+        self.begin = make(Linear, entering, start * start * inputs[0])
         self.small = Reshape(start, start, inputs[0])
         how = {"rng": rng, "init": init, "spectral": spectral}
         self.blocks = [UpBlock(a, b, told, **how) for a, b in zip(inputs, outputs, strict=True)]
@@ -210,7 +213,7 @@ class BigGANDiscriminator(Module):
         self,
         *,
         rng: Generator,
-        size=32,
+        size=28,
         channels=1,
         width=16,
         classes=10,

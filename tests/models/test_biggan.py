@@ -6,6 +6,8 @@ from checks import check_gradients, fill
 
 from minigan.backend import cpu
 from minigan.engine import grad, tensor
+from minigan.evaluation import spread
+from minigan.gan import standing_statistics
 from minigan.models import BigGANDiscriminator, BigGANGenerator, DownBlock, UpBlock
 
 
@@ -109,14 +111,31 @@ def test_biggan_learns_with_every_parameter(way, size):
     assert abs(D(fake, others).numpy() - D(fake, y).numpy()).max() > 1e-3
 
 
+def test_a_small_z_comes_near_to_the_first_layers_bias():
+    """Without one, batch norms that know how small it is make it as large as any other."""
+    G, y, apart = (
+        BigGANGenerator(rng=rng(), latent=9, width=4, size=16),
+        tensor(np.zeros(64, int)),
+        [],
+    )
+    for bias in (0.0, 1.0):
+        G.begin.layer.bias = bias * rng(1).normal(G.begin.layer.bias.shape)
+        for t in (1.0, 1e-3):
+            z = tensor(t * rng(2).normal((64, 9)))
+            images = standing_statistics(G.eval(), lambda z=z: (z, y), 1)(z, y)
+            apart.append(spread(images).item())
+    assert apart[1] > 0.3 * apart[0] and apart[3] < 0.02 * apart[2]
+
+
 def test_a_chunk_of_z_is_told_to_each_block():
     """Without them z comes in at the beginning alone. The first linear layer is as wide as that."""
-    made = lambda **how: BigGANGenerator(rng=rng(), latent=12, width=2, spectral=False, **how)
+    shape = {"size": 32, "latent": 12, "width": 2, "spectral": False}
+    made = lambda **how: BigGANGenerator(rng=rng(), **shape, **how)
     assert len(made().begin.weight) == 3 and made().blocks[0].norm.scale.weight.shape[0] == 35
     whole = made(chunks=False)
     assert len(whole.begin.weight) == 12 and whole.blocks[0].norm.scale.weight.shape[0] == 32
     assert len(made(conditional=False).begin.weight) == 44
     with pytest.raises(ValueError, match="latent 13: expected a multiple of 4"):
-        BigGANGenerator(rng=rng(), latent=13)
+        BigGANGenerator(rng=rng(), latent=13, size=32)
     with pytest.raises(ValueError, match=r"attention at 5 pixels: .* \[8, 16, 32\]"):
-        BigGANGenerator(rng=rng(), attention=5)
+        BigGANGenerator(rng=rng(), attention=5, size=32)
