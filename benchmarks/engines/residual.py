@@ -30,6 +30,7 @@ def shapes(task) -> tuple[dict, dict]:
     w, told = widths(task), EMBEDDED + chunk(task)
     G = {"of_class.weight": (CLASSES, EMBEDDED)}
     G["begin.layer.weight"] = chunk(task), START * START * w[-1]
+    G["begin.layer.bias"] = (START * START * w[-1],)
     for k, (a, b) in enumerate(itertools.pairwise([w[-1], *w[::-1]])):
         for norm, channels in (("norm", a), ("next_norm", b)):
             for part in ("scale", "shift"):
@@ -78,9 +79,11 @@ def draw(task, seed) -> tuple[dict, dict]:
 
 
 def start_of(weight):
-    """Where a layer's power iteration starts, of the weight's (everything else,), in its layout."""
-    u = np.random.default_rng(weight.size).standard_normal(weight.shape[:-1])
-    return (u / np.linalg.norm(u)).astype(np.float32)
+    """Where a layer's power iteration starts, of its weight's axes but the last: where it ends, so
+    that it doesn't matter how often an engine iterates.
+    """
+    u = np.linalg.svd(weight.reshape(-1, weight.shape[-1]), full_matrices=False)[0][:, 0]
+    return u.reshape(weight.shape[:-1])
 
 
 def inputs(task, seed) -> tuple:

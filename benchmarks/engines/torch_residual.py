@@ -87,7 +87,7 @@ class Generator(nn.Module):
         super().__init__()
         w, self.chunk = residual.widths(task)[::-1], residual.chunk(task)
         self.of_class = nn.Embedding(CLASSES, EMBEDDED)
-        self.begin = linear(self.chunk, START * START * w[0])
+        self.begin = linear(self.chunk, START * START * w[0], bias=True)
         pairs = zip([w[0], *w], w, strict=False)
         self.blocks = nn.ModuleList(UpBlock(a, b, EMBEDDED + self.chunk) for a, b in pairs)
         self.looks = nn.ModuleDict({"1": SelfAttention(w[1], fused)})
@@ -141,10 +141,10 @@ def named(network) -> dict:
 
 def converted(name, a) -> np.ndarray:
     """An array of that name in PyTorch's layout: outputs first, channels before pixels."""
+    if name.startswith("begin"):
+        return a.reshape(-1, START * START, a.shape[-1] // START**2).T.reshape(a.shape[::-1])
     if "of_class" in name or a.ndim == 1:
         return a
-    if name.startswith("begin"):
-        a = a.reshape(len(a), START * START, -1).swapaxes(1, 2).reshape(a.shape)
     if ".looks." in f".{name}":
         a = a[None, None]
     return np.ascontiguousarray(a.transpose(3, 2, 0, 1) if a.ndim == 4 else a.T)

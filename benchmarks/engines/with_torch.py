@@ -218,27 +218,37 @@ def biggan_networks(task: Task, seed=0, fused=False):
 
 
 def biggan(task: Task, best=False, compiled=False):
-    G, D, real, z, y = biggan_networks(task, fused=best or compiled)
+    fast = best or compiled
+    G, D, real, z, y = biggan_networks(task, fused=fast)
     if best:
         G, D = (network.to(memory_format=torch.channels_last) for network in (G, D))
         real = real.to(memory_format=torch.channels_last)
     lr, betas = RATES["biggan"]
-    options = {"betas": betas, "fused": best or None}
+    options = {"betas": betas, "fused": fast or None}
     G_optimizer = torch.optim.Adam(G.parameters(), lr, **options)
     D_optimizer = torch.optim.Adam(D.parameters(), lr, **options)
     if compiled:
         G, D = torch.compile(G), torch.compile(D)
 
+    def judge(real, fake):
+        """Compiled, D can't be called twice before it is differentiated: its spectral norms iterate
+        in place.
+        """
+        if not compiled:
+            return D(real, y), D(fake, y)
+        return D(torch.cat([real, fake]), torch.cat([y, y])).chunk(2)
+
     def step():
         # (1) D: descend max(0, 1 − D(x)) + max(0, 1 + D(G(z)))
         fake = G(z, y)
         D_optimizer.zero_grad()
-        d_loss = relu(1 - D(real, y)).mean() + relu(1 + D(fake.detach(), y)).mean()
+        of_real, of_fake = judge(real, fake.detach())
+        d_loss = relu(1 - of_real).mean() + relu(1 + of_fake).mean()
         d_loss.backward()
         D_optimizer.step()
         # (2) G: descend −D(G(z))
         G_optimizer.zero_grad()
-        D.requires_grad_(not best)
+        D.requires_grad_(not fast)
         g_loss = -D(fake, y).mean()
         g_loss.backward()
         G_optimizer.step()

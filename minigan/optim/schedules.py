@@ -5,6 +5,7 @@ Objects rather than closures, as these can't be pickled. `steps` is after how ma
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import NamedTuple
 
@@ -53,10 +54,36 @@ def cosine(lr, steps):
     return _Cosine(lr, steps)
 
 
+class Growth:
+    """The levels of a network that grows: when each ends, and how far the newest is faded in.
+
+        growth = Growth(3000, 3, each=1000, fade=500)       ends: [1000, 2000, 3000]
+        fade = Scheduled(growth, backend)                   the α of Karras et al. 2018, section 3
+
+    Levels before the last take `each` steps; the last has what is left of all steps, so that a run
+    that goes on for longer is the longer run. Over its first `fade` steps, or `each`, if that is
+    fewer, a level is faded in: growth(t) is from 0 to 1. The first has nothing to be faded from.
+    ValueError if nothing is left for the last, or for a fade of no steps.
+    """
+
+    def __init__(self, steps, levels, *, each, fade):
+        expect(levels >= 1, "Growth: levels", levels, "at least 1")
+        before = (levels - 1) * expect(each >= 1, "Growth: each", each, "at least 1")
+        expect(steps > before, "Growth: steps", steps, f"more than {before}, those of small levels")
+        self.ends = [*(each * k for k in range(1, levels)), steps]
+        self.fade = min(each, expect(fade >= 1, "Growth: fade", fade, "at least 1"))
+
+    def __call__(self, t):
+        level = bisect.bisect_left(self.ends[:-1], t)
+        if level == 0:
+            return 1.0
+        return min(1.0, (t - self.ends[level - 1]) / self.fade)
+
+
 class Scheduled:
     """A number that follows a schedule from step to step, in captured steps too.
 
-        fade = Scheduled(lambda t: min(1.0, t / 600), backend)
+        fade = Scheduled(Growth(3000, 3, each=1000, fade=500), backend)
         …
         fade.advance()                                         at the start of each training step
         real, fake = (x, level, fade.value), (G(z, level, fade.value), level, fade.value)

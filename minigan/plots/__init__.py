@@ -6,7 +6,7 @@ run, imports it. Everything here takes NumPy arrays and draws on figures of its 
 global state are never touched, so a script or notebook that does use pyplot is left alone.
 
 In the order of reading: style, checks, files, figures, grids, curves, density, objectives, critics,
-modes, energies, latent, codes, annealing, truncation.
+modes, energies, latent, codes, annealing, truncation, growth.
 """
 
 from minigan.plots.annealing import annealing_figure
@@ -18,6 +18,7 @@ from minigan.plots.energies import energy_figure
 from minigan.plots.figures import panels
 from minigan.plots.files import Film, frame, save_figure, save_gif, save_image
 from minigan.plots.grids import draw_pairs, draw_rows, draw_shares, sample_grid
+from minigan.plots.growth import growth_figure
 from minigan.plots.latent import latent_figure
 from minigan.plots.modes import draw_modes, heat_points, modes_side_by_side
 from minigan.plots.objectives import OBJECTIVE_COLORS, draw_objectives

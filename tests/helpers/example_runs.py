@@ -80,6 +80,12 @@ def more_curves(value, seen, usual):
     assert int(seen.files["began.png"]) > int(usual.files["began.png"])
 
 
+def another_curve(value, seen, usual):
+    """In the picture, and nothing else: the run is the same."""
+    assert int(seen.files.pop("progressive.png")) > int(usual.files["progressive.png"])
+    assert seen.files.items() < usual.files.items() and seen.out == usual.out
+
+
 def more_tails(value, seen, usual):
     """A curve more in one picture, and nothing else."""
     assert int(seen.files.pop("tails.png")) == int(usual.files["tails.png"]) + 1
@@ -847,6 +853,45 @@ RUNS = {
             ("--shift 8", "--shift 8: wanted less than --size 8"),
         ),
         loses=f"{WITH_RATES} --steps 1000",
+    ),
+    "progressive": Example(
+        small="--data CLASSES --steps 2 --size 8 --width 4 --latent 3 --batch 8 --every 2 --each 1 "
+        "--fade 1",
+        smaller={
+            "LOOKED": {"count": 10, "patches": 2, "directions": 2},
+            "COUNTED": {"count": 20, "patches": 2, "directions": 2},
+            "RULER": {"seed": 0, "width": 2, "steps": 2},
+        },
+        writes="checkpoint.safetensors classifier.safetensors progressive.png samples_000002.png "
+        "times.json training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--batch", "--width", "--latent", "--size")}
+        | {
+            "--data": Row("OTHER digits", on="--steps 4"),
+            "--lr": Row("1e-4 1e-3"),
+            "--every": Row("1 3", pictures, "--steps 4"),
+            "--most": Row("1 3"),
+            "--depth": Row("2"),
+            "--each": Row("2 3", on="--size 16 --steps 5"),
+            "--fade": Row("2 3", on="--size 16 --steps 8 --each 3"),
+            "--scratch": Row(on="--size 16"),
+            "--beside": Row("USUAL", another_curve),
+            "--quick": Row(on="--steps 20"),
+        },
+        ways={
+            "in three levels": "--size 32 --each 2 --fade 2 --steps 6",
+            "grown": "--data IMAGES --size 16 --each 4 --steps 6",
+            "from scratch": "--size 16 --scratch",
+        },
+        mistakes=(
+            ("--size 9", "image size 9"),
+            ("--batch 41", "batch size 41"),
+            ("--size 32 --each 1", "Growth: steps is 2, expected more than 2"),
+            ("--beside no/such/run", "no such checkpoint"),
+        ),
+        loses="--lr 1e30 --steps 100",
+        not_then="progressive.png",
     ),
     "latent_space": Example(
         small="--data CLASSES --steps 2 --size 8 --width 4 --hidden 8 --latent 3 --batch 8 "

@@ -576,6 +576,31 @@ def test_rates_never_rise(steps, lr, start):
         assert rates[-1] <= 1e-12
 
 
+def test_growth_by_hand():
+    """The second level is faded in over two of its four steps, the third over both that it has."""
+    growth = optim.Growth(10, 3, each=4, fade=2)
+    assert growth.ends == [4, 8, 10]
+    assert [growth(t) for t in range(1, 11)] == [1, 1, 1, 1, 0.5, 1, 1, 1, 0.5, 1]
+    longer = optim.Growth(14, 3, each=4, fade=9)
+    assert [longer(t) for t in range(5, 15)] == [*[0.25, 0.5, 0.75, 1] * 2, 1, 1]
+    alone = optim.Growth(7, 1, each=9, fade=3)
+    assert alone.ends == [7] and alone(1) == alone(7) == 1
+
+
+@given(more=st.integers(1, 40), levels=st.integers(1, 5), each=st.integers(1, 9))
+def test_growth_that_goes_on_for_longer_is_the_longer_growth(more, levels, each):
+    steps = (levels - 1) * each + 1
+    short, long = (optim.Growth(n, levels, each=each, fade=4) for n in (steps, steps + more))
+    assert [short(t) for t in range(1, steps + 1)] == [long(t) for t in range(1, steps + 1)]
+    assert all(long(end) == 1 for end in long.ends[:-1])
+
+
+@pytest.mark.parametrize("wrong", [{"fade": 0}, {"each": 0}, {"levels": 0}, {"steps": 8}])
+def test_impossible_growth(wrong):
+    with pytest.raises(ValueError, match=f"Growth: {next(iter(wrong))} is "):
+        optim.Growth(**{"steps": 10, "levels": 3, "each": 4, "fade": 2} | wrong)
+
+
 @pytest.mark.parametrize("schedule", [optim.linear_decay, optim.cosine])
 def test_an_optimiser_past_the_end_of_its_schedule_says_so(schedule):
     """A D that takes two steps for each of G's, by G's schedule, would stand still half way."""
