@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+import tracemalloc
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +71,18 @@ def seconds_per_call(f, budget: float, repeats=5) -> float:
             f()
         fastest = min(fastest, (time.perf_counter() - start) / calls)
     return fastest
+
+
+def peak_bytes(step) -> int:
+    """What a warm step allocates at its peak, on top of what is there before it, in bytes."""
+    tracemalloc.start()
+    step()
+    standing = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak - standing
 
 
 def fitted_exponent(sizes, seconds) -> float:

@@ -19,8 +19,17 @@ import json
 
 import numpy as np
 import torch
-from engines import GRADIENT_TOLERANCE, QUICK_TASKS, TASKS, with_minigan, with_torch
+from engines import (
+    GRADIENT_TOLERANCE,
+    QUICK_TASKS,
+    TASKS,
+    residual,
+    torch_residual,
+    with_minigan,
+    with_torch,
+)
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import relu
 
 from minigan import grad, losses
 
@@ -33,6 +42,11 @@ def gradients_here(task, seed) -> dict:
         D, real, fake, penalty = with_minigan.critic_network(task, seed)
         loss = losses.Wasserstein().discriminator(D(real), D(fake)) + penalty(D, real, fake)
         players = {"critic": (loss, D)}
+    elif task.function == "biggan":
+        G, D, real, (z, y) = with_minigan.biggan_networks(task, seed)
+        objective, fake = losses.Hinge(), G(z, y)
+        loss_of_d = objective.discriminator(D(*real), D(fake.detach(), y))
+        players = {"D": (loss_of_d, D), "G": (objective.generator(D(fake, y)), G)}
     else:
         networks = {"dcgan": with_minigan.dcgan_networks, "mlp_gan": with_minigan.mlp_networks}
         G, D, real, z = networks[task.function](task, seed)
@@ -41,10 +55,13 @@ def gradients_here(task, seed) -> dict:
         players = {"D": (loss_of_d, D), "G": (objective.generator(D(fake)), G)}
     found = {}
     for player, (loss, network) in players.items():
+        names = list(network.named_parameters())
         arrays = [g.numpy() for g in grad(loss, network.parameters())]
-        converted = with_torch.torch_layout(arrays, task.width)
-        for name, g in zip(network.named_parameters(), converted, strict=True):
-            found[f"{player} {name}"] = g.numpy()
+        if task.function == "biggan":
+            arrays = map(torch_residual.converted, names, arrays)
+        else:
+            arrays = (g.numpy() for g in with_torch.torch_layout(arrays, task.width))
+        found |= {f"{player} {name}": g for name, g in zip(names, arrays, strict=True)}
     return found
 
 
@@ -54,6 +71,11 @@ def gradients_there(task, seed) -> list:
         D, real, fake, mix = with_torch.critic_network(task, seed)
         penalty = with_torch.gradient_penalty(D, real, fake, mix)
         players = [(D(fake).mean() - D(real).mean() + penalty, D)]
+    elif task.function == "biggan":
+        G, D, real, z, y = with_torch.biggan_networks(task, seed)
+        fake = G(z, y)
+        loss_of_d = relu(1 - D(real, y)).mean() + relu(1 + D(fake.detach(), y)).mean()
+        players = [(loss_of_d, D), (-D(fake, y).mean(), G)]
     else:
         networks = {"dcgan": with_torch.dcgan_networks, "mlp_gan": with_torch.mlp_networks}
         G, D, real, z = networks[task.function](task, seed)
@@ -63,8 +85,16 @@ def gradients_there(task, seed) -> list:
     return [
         g.numpy()
         for loss, network in players
-        for g in torch.autograd.grad(loss, list(network.parameters()))
+        for g in torch.autograd.grad(loss, parameters_there(task, network))
     ]
+
+
+def parameters_there(task, network) -> list:
+    """PyTorch's parameters, in minigan's order."""
+    if task.function != "biggan":
+        return list(network.parameters())
+    named = torch_residual.named(network)
+    return [named[name] for of in residual.shapes(task) for name in of if of.keys() == named.keys()]
 
 
 def errors(task, seed) -> dict:

@@ -22,7 +22,6 @@ there before it (tracemalloc's peak, which sees NumPy's arrays), and its page fa
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +31,7 @@ from measure import (
     Bar,
     machine,
     parser,
+    peak_bytes,
     print_bars,
     print_machine,
     print_table,
@@ -178,14 +178,7 @@ def footprint(step, steps: int) -> dict:
     for _ in range(steps):
         step()
     faults = (page_faults() - before) / steps
-    tracemalloc.start()
-    step()
-    standing = tracemalloc.get_traced_memory()[0]
-    tracemalloc.reset_peak()
-    step()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return {"peak_bytes": peak - standing, "page_faults": faults}
+    return {"peak_bytes": peak_bytes(step), "page_faults": faults}
 
 
 # --- Results -------------------------------------------------------------------------------------

@@ -13,6 +13,11 @@
   cycles where there are none.
 - Data: one epoch of batches for 1,000 to 60,000 images, bytes in, floats out. Exponent 1: a
   batch costs the same out of any number of images.
+- Size: a step of a GAN for images of 8 to 128 pixels, batch 4: networks that grow, at their last
+  level (`models.progressive`, WGAN-GP), and DCGAN. Both are the defaults of their models: 16 or 32
+  channels at full size and twice as many at half of it (up to 64, or without end). Exponent 2: a
+  pixel costs the same in any image. And the memory that an image takes; from both, on paper, what
+  256 pixels would take.
 - Metrics: each measure of `minigan.evaluation` on two sets of 500 to 8,000 samples of 16 numbers.
   Exponent 2 where all pairs are looked at, 1 for modes and the Fréchet distance.
 
@@ -35,6 +40,7 @@ from measure import (
     fitted_exponent,
     machine,
     parser,
+    peak_bytes,
     print_bars,
     print_machine,
     print_table,
@@ -44,11 +50,25 @@ from measure import (
 )
 from process import restart_in_clean_environment
 
-from minigan import Tensor, evaluation, grad, plots, tensor
+from minigan import (
+    Tensor,
+    cpu,
+    discriminator_step,
+    evaluation,
+    generator_step,
+    grad,
+    losses,
+    models,
+    optim,
+    plots,
+    tensor,
+)
 from minigan.data import Batches
+from minigan.gan import gradient_penalty
 from minigan.system import terminal
 
 SECONDS, QUICK_SECONDS = 2.0, 0.02  # for each point, unless one call takes longer
+BATCH, ON_PAPER = 4, 256  # of the sizes: images in a step, and the side that is only computed
 
 
 class Sweep(NamedTuple):
@@ -72,6 +92,46 @@ class Sweep(NamedTuple):
 
 def dcgan_step(batch, width):
     return with_minigan.dcgan(Task("dcgan", batch=batch, width=width, latent=100))
+
+
+def growing_step(size, batch=BATCH):
+    """D's step with its penalty, then G's, at the level of images of that size, faded in."""
+    rng = cpu.generator(0)
+    G = models.ProgressiveGenerator(rng=rng, size=size)
+    D = models.ProgressiveDiscriminator(rng=rng, size=size)
+    G_optimizer, D_optimizer = (
+        optim.Adam(network.in_play(len(network.sizes) - 1), 1e-3, betas=(0.0, 0.99))
+        for network in (G, D)
+    )
+    return game(G, D, G_optimizer, D_optimizer, size, batch, 3, gradient_penalty(rng))
+
+
+def dcgan_of(size, batch=BATCH):
+    rng = cpu.generator(0)
+    G = models.dcgan_generator(rng=rng, size=size)
+    D = models.dcgan_discriminator(rng=rng, size=size, batch_norm=False)
+    return game(G, D, optim.Adam(G, 2e-4), optim.Adam(D, 2e-4), size, batch, 1, None)
+
+
+def game(G, D, G_optimizer, D_optimizer, size, batch, channels, penalty):
+    rng, objective = cpu.generator(1), losses.Wasserstein() if penalty else losses.NonSaturating()
+    real, z = (Tensor(rng.normal(s)) for s in ((batch, size, size, channels), (batch, 64)))
+
+    def step():
+        fake = G(z)
+        discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
+        generator_step(D, G_optimizer, objective, fake)
+
+    return step
+
+
+GANS = {"growing": growing_step, "DCGAN": dcgan_of}
+
+
+def bytes_per_image(prepare, size) -> float:
+    """By how much a step's peak grows with each image more, between `BATCH` and twice that."""
+    small, large = (peak_bytes(prepare(size, batch)) for batch in (BATCH, 2 * BATCH))
+    return (large - small) / BATCH
 
 
 def chain(length):
@@ -149,6 +209,7 @@ def sweeps(quick: bool) -> dict:
     lengths = [10, 100, 1000] if quick else [10, 100, 1000, 10_000, 30_000, 100_000]
     counts = [100, 200, 400] if quick else [1000, 3000, 10_000, 30_000, 60_000]
     samples = [50, 100, 200] if quick else [500, 1000, 2000, 4000, 8000]
+    sizes = [8, 16] if quick else [8, 16, 32, 64, 128]
     return {
         "batch": Sweep(
             f"DCGAN step, width {width}", "images in a batch", "us per image", batches,
@@ -170,6 +231,13 @@ def sweeps(quick: bool) -> dict:
             "An epoch of batches of 64", "images in the data set", "us per image", counts,
             fit_from=10_000, prepare=epoch, per=lambda n: n,
         ),
+        **{
+            name: Sweep(
+                f"A GAN's step, batch {BATCH}", "side of the images", "us per pixel", sizes,
+                fit_from=32, prepare=prepare, per=lambda s: BATCH * s * s,
+            )
+            for name, prepare in GANS.items()
+        },
         **{name: metric_sweep(name, samples) for name in METRICS},
     }  # fmt: skip
 
@@ -195,6 +263,42 @@ def measure(sweep: Sweep, budget: float, progress) -> dict:
     }
 
 
+def measure_memory(sweep: Sweep, progress) -> dict:
+    """Bytes per image by its side, and their exponent over the same sizes as the time's."""
+    found = []
+    for size in sweep.sizes:
+        found.append(bytes_per_image(sweep.prepare, size))
+        gc.collect()
+        progress()
+    first = next((i for i, n in enumerate(sweep.sizes[:-1]) if n >= sweep.fit_from), 0)
+    exponent = fitted_exponent(sweep.sizes[first:], found[first:])
+    return {"sizes": sweep.sizes, "bytes_per_image": found, "exponent": exponent}
+
+
+def on_paper(sizes, values, exponent, side=ON_PAPER) -> float:
+    """value(s) = value(largest) · (s / largest)^exponent: where measuring ends."""
+    return values[-1] * (side / sizes[-1]) ** exponent
+
+
+def report_sizes(name, time: dict, memory: dict):
+    """What an image costs by its side, and the next size by the formula that is printed."""
+    largest, ms = time["sizes"][-1], 1e3 * time["seconds"][-1]
+    mb = memory["bytes_per_image"][-1] / 1e6
+    rows = [
+        (f"{size}", f"{1e3 * seconds:.4g}", f"{held / 1e6:.3g}")
+        for size, seconds, held in zip(
+            time["sizes"], time["seconds"], memory["bytes_per_image"], strict=True
+        )
+    ]
+    paper = on_paper(time["sizes"], time["seconds"], time["exponent"])
+    held = on_paper(memory["sizes"], memory["bytes_per_image"], memory["exponent"])
+    rows.append((f"{ON_PAPER}, on paper", f"{1e3 * paper:.4g}", f"{held / 1e6:.3g}"))
+    headers = "side of the images", f"ms per step of {BATCH}", "MB per image"
+    print_table(f"{name}: what an image costs", headers, rows)
+    print(f"  ms(s) = {ms:.4g} (s/{largest})^{time['exponent']:.2f}", end=", ")
+    print(f"MB(s) = {mb:.3g} (s/{largest})^{memory['exponent']:.2f}")
+
+
 def report(name, sweep: Sweep, found: dict):
     rows = [
         (f"{size:,}", f"{1e3 * seconds:.4g}", f"{1e6 * seconds / sweep.per(size):.3g}")
@@ -208,30 +312,41 @@ def report(name, sweep: Sweep, found: dict):
     )
 
 
+MEMORY = "Memory of such a step"
 COLORS = (plots.P_G, plots.D, *("#7b6fb0", "#b8860b", "#3a8f8f", "#8c564b"))
 
 
-def picture(all_sweeps: dict, results: dict) -> Figure:
+def picture(all_sweeps: dict, results: dict, memory: dict) -> Figure:
     """A panel for each title; sweeps of the same title share it."""
     titles = list(dict.fromkeys(sweep.title for sweep in all_sweeps.values()))
     with style():
-        figure = Figure(figsize=(13, 6.4), dpi=100, layout="constrained")
-        places = figure.subplot_mosaic([[*titles[:2], titles[4]], [*titles[2:4], titles[4]]])
+        figure = Figure(figsize=(13, 9.2), dpi=100, layout="constrained")
+        *others, metrics = titles
+        cells = [[*others[:2], metrics], [*others[2:4], metrics], [others[4], MEMORY, metrics]]
+        places = figure.subplot_mosaic(cells)
         for name, sweep in all_sweeps.items():
             panel = places[sweep.title]
-            draw_sweep(panel, name, sweep, results[name], COLORS[len(panel.lines) // 2])
+            found = results[name]
+            color = COLORS[len(panel.lines) // 2]
+            draw_sweep(panel, name, sweep, found, 1e3 * np.array(found["seconds"]), color)
+            if name in memory:
+                held, sweep = memory[name], sweep._replace(title=MEMORY)
+                values = np.array(held["bytes_per_image"]) / 1e6
+                draw_sweep(places[MEMORY], name, sweep, found | held, values, color)
+        places[MEMORY].set_ylabel("MB per image")
         figure.suptitle("How the time grows, in minigan on the CPU", x=0.01, ha="left", size=11)
     return figure
 
 
-def draw_sweep(panel, name, sweep: Sweep, found: dict, color):
-    sizes, seconds = np.array(found["sizes"]), np.array(found["seconds"])
+def draw_sweep(panel, name, sweep: Sweep, found: dict, values, color):
+    """Measured values by size, and the line of the fitted exponent through them."""
+    sizes = np.array(found["sizes"])
     label = f"{name}: slope {found['exponent']:.2f}"
-    panel.loglog(sizes, 1e3 * seconds, "o-", color=color, markersize=4, label=label)
+    panel.loglog(sizes, values, "o-", color=color, markersize=4, label=label)
     upper = sizes >= found["fitted_from"]
     # The line through the fitted points: their slope, and their mean on the log scale.
     shape = sizes[upper] ** found["exponent"]
-    height = np.exp(np.mean(np.log(1e3 * seconds[upper] / shape)))
+    height = np.exp(np.mean(np.log(values[upper] / shape)))
     panel.loglog(sizes[upper], height * shape, "--", color=plots.P_DATA, linewidth=1)
     panel.set(xlabel=sweep.xlabel, ylabel="ms")
     shown = sizes[:: len(sizes) // 7 + 1]
@@ -247,23 +362,27 @@ def main():
     restart_in_clean_environment(threads=1)
     facts = machine()
     print_machine(facts)
-    all_sweeps, results = sweeps(args.quick), {}
-    points = sum(len(sweep.sizes) for sweep in all_sweeps.values())
+    all_sweeps, results, memory = sweeps(args.quick), {}, {}
+    points = sum(len(s.sizes) * (1 + (name in GANS)) for name, s in all_sweeps.items())
     with terminal.bar(total=points, unit="point") as bar:
         for name, sweep in all_sweeps.items():
             bar.set_description(name)
             results[name] = measure(sweep, QUICK_SECONDS if args.quick else SECONDS, bar.update)
+            if name in GANS:
+                memory[name] = measure_memory(sweep, bar.update)
     for name, sweep in all_sweeps.items():
         report(name, sweep, results[name])
+    for name in GANS:
+        report_sizes(name, results[name], memory[name])
     bars = []
     if not args.quick:
         for name in ("tape", "tape, no collector"):
             exponent = tape_exponent(results[name])
             bars.append(Bar(f"{name}: exponent, 100,000 ops against 10,000", 1.05, exponent))
     print_bars(bars)
-    record = {"machine": facts, "quick": args.quick, "sweeps": results}
+    record = {"machine": facts, "quick": args.quick, "sweeps": results, "memory": memory}
     record["bars"] = [b.as_dict() for b in bars]
-    save(args.out, "scaling", record, picture(all_sweeps, results))
+    save(args.out, "scaling", record, picture(all_sweeps, results, memory))
 
 
 def tape_exponent(found: dict) -> float:

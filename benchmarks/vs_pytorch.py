@@ -4,9 +4,10 @@
     python benchmarks/vs_pytorch.py --quick          seconds: does it run, and do results agree?
     python benchmarks/vs_pytorch.py --device cuda    some three minutes; --precision tf32
 
-Three tasks: DCGAN for 28x28 images (one step of D on real and generated images, then one of G),
-a GAN of two small MLPs in one dimension, and a step of a WGAN-GP critic, which needs second
-derivatives of the convolutions. Each at one thread and at all of them, in this order:
+Four tasks: DCGAN for 28x28 images (one step of D on real and generated images, then one of G),
+a GAN of two small MLPs in one dimension, a step of a WGAN-GP critic, which needs second
+derivatives of the convolutions, and BigGAN for 32x32 images in colour: residual blocks, attention,
+spectral norms. Each at one thread and at all of them, in this order:
 
 1. Parity: minigan's gradients equal PyTorch's to 1e-4, or there is nothing to compare.
 2. Every engine that is installed does the task in a process of its own, from the same weights on
@@ -415,8 +416,8 @@ def of_device(row: dict):
 def judge(results: dict) -> list[Bar]:
     """The bars that this benchmark can answer; "all" is every thread the machine has."""
     most = max(results["DCGAN-28"], key=int)
-    dcgan, small, critic = (results[task][most]["engines"] for task in TASKS)
-    dcgan_single, small_single, _ = (results[task]["1"]["engines"] for task in TASKS)
+    dcgan, small, critic, big = (results[task][most]["engines"] for task in TASKS)
+    dcgan_single, small_single, _, big_single = (results[task]["1"]["engines"] for task in TASKS)
     others = [n for n, engine in ENGINES.items() if engine.numpy and n != OURS]
     n = f"{most} threads"
     return [
@@ -429,6 +430,8 @@ def judge(results: dict) -> list[Bar]:
         Bar(f"DCGAN peak memory / PyTorch's, {n}", 0.30, memory_ratio(dcgan)),
         Bar(f"page faults per DCGAN step, {n}", 100, dcgan[OURS]["page_faults_per_step"]),
         Bar(f"WGAN-GP critic step / PyTorch eager, {n}", 1.10, ratio_to(critic, BASELINE)),
+        Bar("BigGAN step / PyTorch's best, 1 thread", 1.00, ratio_to(big_single, *PYTORCH)),
+        Bar(f"BigGAN step / PyTorch's best, {n}", 1.00, ratio_to(big, *PYTORCH)),
     ]
 
 

@@ -39,6 +39,7 @@ TASKS = {
     "DCGAN-28": Task("dcgan", batch=64, width=64, latent=100),
     "1-D GAN": Task("mlp_gan", batch=128, latent=1, sizes=(1, 16, 16, 1)),
     "WGAN-GP critic": Task("wgan_gp_critic", batch=64, width=64),
+    "BigGAN-32": Task("biggan", batch=32, width=32, latent=80),
 }
 
 # --quick: too small to say anything about speed, large enough to say whether results agree.
@@ -46,6 +47,7 @@ QUICK_TASKS = {
     "DCGAN-28": Task("dcgan", batch=4, width=8, latent=8),
     "1-D GAN": Task("mlp_gan", batch=16, latent=1, sizes=(1, 16, 16, 1)),
     "WGAN-GP critic": Task("wgan_gp_critic", batch=4, width=8),
+    "BigGAN-32": Task("biggan", batch=4, width=8, latent=8),
 }
 
 
@@ -116,6 +118,8 @@ def reason_to_skip(name: str, task: Task) -> str:
     engine = engines_for(task)[name]
     if task.function == "wgan_gp_critic" and not engine.second_order:
         return "not compared: this task is minigan against PyTorch eager"
+    if task.function == "biggan" and engine.module not in ("with_minigan", "with_torch"):
+        return "not compared: this task is minigan against PyTorch"
     if engine.compiles and task._replace(device="cpu", precision="float32") in QUICK_TASKS.values():
         return "compiles: too slow for --quick"
     return engine.lacks if task.function == "dcgan" else ""
@@ -202,4 +206,5 @@ RATES = {
     "dcgan": (2e-4, (0.5, 0.999)),
     "mlp_gan": (1e-3, (0.5, 0.999)),
     "wgan_gp_critic": (1e-4, (0.0, 0.9)),
+    "biggan": (2e-4, (0.0, 0.999)),
 }

@@ -1,4 +1,4 @@
-"""The three steps in minigan, with the networks and the two moves that its examples use.
+"""The four steps in minigan, with the networks and the two moves that its examples use.
 
 On a GPU also what the device can do at best, as contestants among the others: one large product,
 which is cuBLAS's work and not minigan's, and one large copy.
@@ -7,10 +7,11 @@ which is cuBLAS's work and not minigan's, and one large copy.
 from __future__ import annotations
 
 import minigan
-from engines import RATES, Task, arrays
+from engines import RATES, Task, arrays, residual
 from minigan import Tensor, cpu, discriminator_step, generator_step, losses, models, optim
 from minigan.backend import get_backend
 from minigan.gan import penalties
+from minigan.nn import SpectralNorm
 
 
 def version():
@@ -120,6 +121,36 @@ def wgan_gp_critic(task: Task):
 
     def step():
         return (discriminator_step(D, optimizer, objective, real, fake, penalty=penalty).loss,)
+
+    return step
+
+
+def biggan_networks(task: Task, seed=0):
+    """G, D, (real, labels) and (z, labels): see `residual.py`."""
+    rng, shape = cpu.generator(0), {"channels": residual.COLOURS, "classes": residual.CLASSES}
+    shape |= {"size": residual.IMAGE, "attention": residual.LOOKS_AT, "width": task.width}
+    G = models.BigGANGenerator(rng=rng, latent=task.latent, embedded=residual.EMBEDDED, **shape)
+    D = models.BigGANDiscriminator(rng=rng, **shape)
+    for network, weights in zip((G, D), residual.draw(task, seed), strict=True):
+        fill(network, weights.values())
+        for _, module in network.modules():
+            if isinstance(module, SpectralNorm):
+                module.u[...] = residual.start_of(module.layer.weight.data).reshape(-1)
+    real, z, y = map(Tensor, residual.inputs(task, seed))
+    return G, D, (real, y), (z, y)
+
+
+def biggan(task: Task):
+    G, D, real, (z, y) = biggan_networks(task)
+    lr, betas = RATES["biggan"]
+    G_optimizer, D_optimizer = (optim.Adam(network, lr, betas=betas) for network in (G, D))
+    objective = losses.Hinge()
+
+    def step():
+        fake = G(z, y), y
+        d = discriminator_step(D, D_optimizer, objective, real, fake)
+        g = generator_step(D, G_optimizer, objective, fake)
+        return d.loss, g.loss
 
     return step
 

@@ -1,4 +1,4 @@
-"""The three steps in PyTorch: as in its own DCGAN example, and in its fastest eager form.
+"""The four steps in PyTorch: as in its own DCGAN example, and in its fastest eager form.
 
 `best` turns on what PyTorch offers for this on a CPU: channels_last images, no gradients of D's
 parameters in G's step, the fused Adam. `compiled` puts torch.compile around both networks.
@@ -14,8 +14,9 @@ import itertools
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import relu
 
-from engines import RATES, SIDE, Task, arrays, channels_first
+from engines import RATES, SIDE, Task, arrays, channels_first, residual, torch_residual
 
 
 def version():
@@ -205,5 +206,53 @@ def wgan_gp_critic(task: Task):
         (loss + gradient_penalty(D, real, fake, mix)).backward()
         optimizer.step()
         return (loss.detach(),)
+
+    return step
+
+
+def biggan_networks(task: Task, seed=0, fused=False):
+    weights, (real, z, y) = residual.draw(task, seed), residual.inputs(task, seed)
+    G = torch_residual.fill(torch_residual.Generator(task, fused), weights[0])
+    D = torch_residual.fill(torch_residual.Discriminator(task, fused), weights[1])
+    return G, D, images(real), torch.tensor(z), torch.tensor(y)
+
+
+def biggan(task: Task, best=False, compiled=False):
+    fast = best or compiled
+    G, D, real, z, y = biggan_networks(task, fused=fast)
+    if best:
+        G, D = (network.to(memory_format=torch.channels_last) for network in (G, D))
+        real = real.to(memory_format=torch.channels_last)
+    lr, betas = RATES["biggan"]
+    options = {"betas": betas, "fused": fast or None}
+    G_optimizer = torch.optim.Adam(G.parameters(), lr, **options)
+    D_optimizer = torch.optim.Adam(D.parameters(), lr, **options)
+    if compiled:
+        G, D = torch.compile(G), torch.compile(D)
+
+    def judge(real, fake):
+        """Compiled, D can't be called twice before it is differentiated: its spectral norms iterate
+        in place.
+        """
+        if not compiled:
+            return D(real, y), D(fake, y)
+        return D(torch.cat([real, fake]), torch.cat([y, y])).chunk(2)
+
+    def step():
+        # (1) D: descend max(0, 1 − D(x)) + max(0, 1 + D(G(z)))
+        fake = G(z, y)
+        D_optimizer.zero_grad()
+        of_real, of_fake = judge(real, fake.detach())
+        d_loss = relu(1 - of_real).mean() + relu(1 + of_fake).mean()
+        d_loss.backward()
+        D_optimizer.step()
+        # (2) G: descend −D(G(z))
+        G_optimizer.zero_grad()
+        D.requires_grad_(not fast)
+        g_loss = -D(fake, y).mean()
+        g_loss.backward()
+        G_optimizer.step()
+        D.requires_grad_(True)
+        return d_loss.detach(), g_loss.detach()
 
     return step

@@ -49,6 +49,17 @@ class Window(NamedTuple):
         sides = zip(self.output, self.stride, self.kernel, strict=True)
         return tuple((o - 1) * s + k for o, s, k in sides)
 
+    @property
+    def turned(self) -> Window | None:
+        """The window from the output's side, at stride 1: input pixel (i, j) is read by the output
+        pixels (i + p − u, j + p − v). None if the stride isn't 1, or the padding beyond k − 1.
+        """
+        (kh, kw), (ph, pw) = self.kernel, self.padding
+        if self.stride != (1, 1) or ph >= kh or pw >= kw:
+            return None
+        padding = kh - 1 - ph, kw - 1 - pw
+        return Window(self.kernel, self.stride, padding, self.output, self.image)
+
 
 class Generator(ABC):
     """Random numbers on a device, drawn in the dtype that is asked for.
@@ -99,13 +110,17 @@ class Backend(ABC):
     """One device.
 
     Attributes: `name` ("cpu", "cuda"), `xp`, the array namespace (NumPy's API), `precision`
-    ("float32", or "tf32" where a device has it) of matrix products, and COLUMN_BYTES, how large the
-    columns of one chunk of images may be; see `engine/conv.py`.
+    ("float32", or "tf32" where a device has it) of matrix products, COLUMN_BYTES, how large the
+    columns of one chunk of images may be (see `engine/conv.py`), and from where on other forms of a
+    convolution are faster, if they ever are: BLOCKWISE_SIDE pixels before it is transposed, and
+    WINOGRAD_CHANNELS for `engine/winograd.py`.
     """
 
     name: str
     precision = "float32"
     COLUMN_BYTES: int
+    BLOCKWISE_SIDE = math.inf
+    WINOGRAD_CHANNELS = math.inf
 
     def __repr__(self):
         return f"<minigan backend {self.name}>"

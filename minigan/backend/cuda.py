@@ -179,11 +179,14 @@ class CudaBackend(Backend):
         return self.cupy.broadcast_to(x, shape)
 
     def matmul(self, a, b, out=None):
-        """a b. Two matrices go straight to cuBLAS; stacks of them, never captured, through CuPy."""
-        if a.ndim != 2 or b.ndim != 2 or a.dtype.name not in REALS:
+        """a b. Two matrices, or two stacks of as many, go straight to cuBLAS; whatever else a
+        product is of, as of a stack and one matrix, through CuPy, and can't be captured.
+        """
+        plain = a.ndim == b.ndim in (2, 3) and a.shape[:-2] == b.shape[:-2]
+        if not plain or a.dtype.name not in REALS:
             return self.cupy.matmul(a, b, out=out)
         if out is None:
-            out = self.empty((a.shape[0], b.shape[1]), a.dtype)
+            out = self.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
         if 0 in (*a.shape, *b.shape):
             out.fill(0)
         else:
@@ -191,12 +194,15 @@ class CudaBackend(Backend):
         return out
 
     def _plain(self, matrix):
-        """The matrix, or a copy by rows if it is stored neither by rows nor by columns."""
-        plain = matrix.flags.c_contiguous or matrix.flags.f_contiguous
+        """The matrix, or a copy by rows if it is stored neither by rows nor by columns.
+
+        Of a stack each matrix is to be stored so, without gaps between them.
+        """
+        plain = matrix.flags.c_contiguous or matrix.swapaxes(-1, -2).flags.c_contiguous
         return matrix if plain else self._dense(matrix)
 
     def gemm(self, a, b, out):
-        """out = a b, for matrices without gaps in memory."""
+        """out = a b, for matrices, or stacks of them, without gaps in memory."""
         self._note("a product of {} and {}", a.shape, b.shape)
         self._products.gemm(a, b, out, tf32=self.precision == "tf32")
 

@@ -78,6 +78,10 @@ class Host(Backend):
     # The columns of one chunk of images stay in the cache until the matrix product has read
     # them; see `engine/conv.py`.
     COLUMN_BYTES = 2 << 20
+    # From such images on, transposed convolutions are faster block by block; see `engine/conv.py`.
+    BLOCKWISE_SIDE = 8
+    # From so many channels on, 3x3 convolutions are faster by Winograd's form.
+    WINOGRAD_CHANNELS = 64
     # An optimiser's five vectors, a block at a time, stay in the second-level cache.
     OPTIMIZER_BLOCK = 32 * 1024
 
@@ -121,8 +125,8 @@ class Host(Backend):
 
     def matmul(self, a, b, out=None):
         """With nothing to sum over, BLAS is 20 times slower."""
-        if a.shape[-1] == 1 and out is None:
-            return a * b
+        if a.shape[-1] == 1:
+            return np.multiply(a, b, out=out)
         return np.matmul(a, b, out=out)
 
     def broadcast_to(self, x, shape):

@@ -1,8 +1,8 @@
 """The engine: tensors, the graph behind them, and gradients of any order.
 
-In the order of reading: checks, graph, tensors, operations, differentiate, functional, conv.
-The operations are reached as operators, and by the names of their files: several are called what
-functions of Python's own are.
+In the order of reading: checks, graph, tensors, operations, differentiate, functional, winograd,
+conv. The operations are reached as operators, and by the names of their files: several are called
+what functions of Python's own are.
 """
 
 from minigan.engine.checks import ShapeError, StaleGraphError

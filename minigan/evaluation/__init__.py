@@ -66,6 +66,7 @@ from minigan.evaluation.metrics import (
     mmd,
     modes,
     precision_recall,
+    rank_correlation,
     spread,
     standard_error,
 )

@@ -230,6 +230,25 @@ def precision_recall(real, fake, *, k=3) -> PrecisionRecall:
     return PrecisionRecall(float(fake_in_real.mean()), float(real_in_fake.mean()))
 
 
+# --- Numbers in order ----------------------------------------------------------------------------
+
+
+def rank_correlation(x, y) -> float:
+    """Whether y rises (1) or falls (−1) with x, however bent the way: Spearman's ρ, in [−1, 1].
+
+    The correlation of ranks, which values that tie share (Spearman 1904); 0 if all of x or all of y
+    are one value, and so in no order. x, y: as many numbers, at least two; ValueError otherwise.
+    """
+    from scipy.stats import rankdata
+
+    x, y = (_values("rank_correlation", part) for part in (x, y))
+    if len(x) != len(y):
+        raise ValueError(f"rank_correlation: {len(x)} and {len(y)} values: wanted as many")
+    a, b = (rankdata(part) - (len(x) + 1) / 2 for part in (x, y))
+    scale = math.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale else 0.0
+
+
 # --- How sure a number is ------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 And what takes no second player: the bounds by which a decoder with a likelihood is trained.
 
 In the order of reading: losses, features, distances, transfer, penalties, adversarial, remedies,
-unrolling, latent, variational.
+unrolling, latent, truncation, variational.
 """
 
 from minigan.gan.adversarial import (
@@ -39,6 +39,7 @@ from minigan.gan.losses import (
 from minigan.gan.penalties import dragan_penalty, gradient_penalty, r1_penalty, r2_penalty
 from minigan.gan.remedies import History, InstanceNoise
 from minigan.gan.transfer import DomainTransfer, image_variation
+from minigan.gan.truncation import orthogonal_penalty, standing_statistics, truncated_normal
 from minigan.gan.unrolling import Unrolling
 from minigan.gan.variational import (
     BernoulliLikelihood,

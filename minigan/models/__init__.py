@@ -5,11 +5,12 @@ reads. One that takes more than images or noise, or gives more than one thing, i
 GENERATORS is what rebuilds a generator from the name and the arguments that a checkpoint holds.
 
 In the order of reading: perceptron, dcgan, conditional, captions, goodfellow, began, unet, patch,
-residual, waist, superresolution, progressive, autoencoders, classifier.
+residual, biggan, waist, superresolution, progressive, autoencoders, classifier.
 """
 
 from minigan.models.autoencoders import GaussianEncoder, LinearAutoencoder, vae_decoder
 from minigan.models.began import Autoencoder, began_discriminator, began_generator
+from minigan.models.biggan import BigGANDiscriminator, BigGANGenerator, DownBlock, UpBlock
 from minigan.models.captions import CaptionDiscriminator, CaptionEncoder, CaptionGenerator
 from minigan.models.classifier import image_classifier
 from minigan.models.conditional import (
@@ -35,6 +36,7 @@ from minigan.models.waist import waist_generator
 
 GENERATORS = {
     "began": began_generator,
+    "biggan": BigGANGenerator,
     "conditional": ConditionalGenerator,
     "dcgan": dcgan_generator,
     "goodfellow_2014": goodfellow_generator,

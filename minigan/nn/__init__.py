@@ -1,8 +1,10 @@
 """Layers: functions together with the parameters that they own.
 
-In the order of reading: parameters, initialisers, module, layers, equalised, norms, minibatch.
+In the order of reading: parameters, initialisers, module, layers, equalised, norms, attention,
+minibatch.
 """
 
+from minigan.nn.attention import SelfAttention
 from minigan.nn.equalised import Equalised
 from minigan.nn.initialisers import he, normal, orthogonal, uniform, xavier
 from minigan.nn.layers import (
@@ -27,5 +29,12 @@ from minigan.nn.layers import (
 )
 from minigan.nn.minibatch import MinibatchDiscrimination, MinibatchStd, Pack
 from minigan.nn.module import Module, Sequential
-from minigan.nn.norms import BatchNorm, InstanceNorm, LayerNorm, PixelNorm, SpectralNorm
+from minigan.nn.norms import (
+    BatchNorm,
+    ConditionalBatchNorm,
+    InstanceNorm,
+    LayerNorm,
+    PixelNorm,
+    SpectralNorm,
+)
 from minigan.nn.parameters import FlatParameters, Parameter

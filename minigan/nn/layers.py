@@ -124,11 +124,16 @@ class Embedding(Module):
         init = init or normal(1.0)
         self.weight = Parameter(init(rng, (classes, features), classes, features))
 
+    output_axis = 1
+
     def __call__(self, labels):
         return self.forward(labels)
 
     def forward(self, labels):
-        return getitem(self.weight, check_labels("Embedding", labels, len(self.weight)))
+        return self.apply(labels, self.weight)
+
+    def apply(self, labels, weight):
+        return getitem(weight, check_labels("Embedding", labels, len(weight)))
 
     def describe(self):
         return " -> ".join(map(str, self.weight.shape))

@@ -9,6 +9,7 @@ from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
 from minigan.engine.checks import check_sizes, wrong_shape
 from minigan.engine.operations import matmul, mean, reshape, transpose
+from minigan.nn.layers import Linear
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
 
@@ -21,6 +22,9 @@ class _Norm(Module):
     def __init__(self, features, *, eps=1e-5, rng: Generator):
         (self.features,) = check_sizes(type(self).__name__, features)
         self.eps = eps
+        self._make_affine(features, rng)
+
+    def _make_affine(self, features, rng):
         self.scale = Parameter(rng.backend.xp.ones(features, "float32"))
         self.shift = Parameter(rng.backend.xp.zeros(features, "float32"))
 
@@ -29,14 +33,13 @@ class _Norm(Module):
             name, few = type(self).__name__, f"{self.least} axes or more"
             raise wrong_shape(f"{name}({self.features})", x, f"(n, …, {self.features}), {few}")
 
-    def normalize(self, x):
+    def normalize(self, x, scale, shift):
         """The result, and by which mean and variance."""
-        axes = range(x.ndim)[self.axes]
-        return F.normalize(x, self.scale, self.shift, axes, eps=self.eps)
+        return F.normalize(x, scale, shift, range(x.ndim)[self.axes], eps=self.eps)
 
     def forward(self, x):
         self.check(x)
-        return self.normalize(x)[0]
+        return self.normalize(x, self.scale, self.shift)[0]
 
     def describe(self):
         return f"{self.features}, eps={self.eps}"
@@ -59,21 +62,57 @@ class BatchNorm(_Norm):
         self.running_variance = rng.backend.xp.ones(features, "float32")
 
     def forward(self, x):
+        return self.scaled(x, self.scale, self.shift)
+
+    def scaled(self, x, scale, shift):
+        """x normalised, with these in the place of γ and β."""
         self.check(x)
         if not self.training:
-            k = self.scale * Tensor(1 / (self.running_variance + self.eps) ** 0.5)
-            return x * k + (self.shift - k * Tensor(self.running_mean.copy()))
+            k = scale * Tensor(1 / (self.running_variance + self.eps) ** 0.5)
+            return x * k + (shift - k * Tensor(self.running_mean.copy()))
         count = x.size // self.features
         if count < 2:
             values = "one value" if count else "no values"
             raise ShapeError(f"BatchNorm: {values} per channel, shape {x.shape}: no variance")
-        y, mean, variance = self.normalize(x)
+        y, mean, variance = self.normalize(x, scale, shift)
         # In place, because a replayed step knows arrays by their address; and by the unbiased
         # variance, which is what the next batch will have on average.
         track, momentum = x.backend.track, self.momentum
         track(self.running_mean, mean, momentum)
         track(self.running_variance, variance, momentum, count / (count - 1))
         return y
+
+
+class ConditionalBatchNorm(BatchNorm):
+    """`BatchNorm` whose γ and β are linear in a vector that each sample brings along.
+
+        y = (1 + A c) x̂ + B c,    x (n, …, features), c (n, inputs)
+
+    c is the embedding of a class (Dumoulin et al. 2017, de Vries et al. 2017), or noise (Chen et
+    al. 2019), or both joined (Brock et al. 2019). `scale` is the layer of A, `shift` that of B,
+    neither with a bias; wrap is what is made of each, such as a `SpectralNorm` of it.
+
+    ShapeError unless x and c have as many samples.
+    """
+
+    def __init__(
+        self, features, inputs, *, rng: Generator, init=None, wrap=None, eps=1e-5, momentum=0.1
+    ):
+        super().__init__(features, eps=eps, momentum=momentum, rng=rng)
+        for name in ("scale", "shift"):
+            layer = Linear(inputs, features, rng=rng, init=init, bias=False)
+            setattr(self, name, wrap(layer) if wrap else layer)
+
+    def _make_affine(self, features, rng):
+        """Nothing: both are layers."""
+
+    def forward(self, x, c):
+        self.check(x)
+        if c.ndim != 2 or len(c) != len(x):
+            raise wrong_shape(f"ConditionalBatchNorm: c for x {x.shape}", c, f"({len(x)}, inputs)")
+        each = len(x), *(1,) * (x.ndim - 2), self.features
+        scale, shift = (reshape(layer(c), each) for layer in (self.scale, self.shift))
+        return self.scaled(x, 1.0 + scale, shift)
 
 
 class LayerNorm(_Norm):
@@ -130,7 +169,7 @@ class SpectralNorm(Module):
     def __init__(self, layer: Module, *, rng: Generator, eps=1e-12):
         if not hasattr(layer, "apply"):
             got = type(layer).__name__
-            raise TypeError(f"SpectralNorm: got {got}, expected Linear, Conv2d or ConvTranspose2d")
+            raise TypeError(f"SpectralNorm: got {got}, expected Linear, Conv2d or the like")
         self.layer, self.eps = layer, eps
         outputs = layer.weight.shape[layer.output_axis]
         self.u = self._unit(rng.normal((layer.weight.size // outputs,)))
@@ -142,7 +181,7 @@ class SpectralNorm(Module):
         weight, axis = self.layer.weight, self.layer.output_axis
         others = (i for i in range(weight.ndim) if i != axis)
         matrix = reshape(transpose(weight, (*others, axis)), (-1, weight.shape[axis]))
-        product = x.backend.matmul
+        product = weight.backend.matmul
         v = self._unit(product(matrix.data.T, self.u.reshape(-1, 1)))
         u = self._unit(product(matrix.data, v))
         if self.training and is_recording():

@@ -6,7 +6,7 @@ run, imports it. Everything here takes NumPy arrays and draws on figures of its 
 global state are never touched, so a script or notebook that does use pyplot is left alone.
 
 In the order of reading: style, checks, files, figures, grids, curves, density, objectives, critics,
-modes, energies, latent, codes, annealing, growth.
+modes, energies, latent, codes, annealing, truncation, growth.
 """
 
 from minigan.plots.annealing import annealing_figure
@@ -23,3 +23,4 @@ from minigan.plots.latent import latent_figure
 from minigan.plots.modes import draw_modes, heat_points, modes_side_by_side
 from minigan.plots.objectives import OBJECTIVE_COLORS, draw_objectives
 from minigan.plots.style import D_STAR, DPI, GUIDE, ORANGE, P_DATA, P_G, PINK, SKY, STYLE, D
+from minigan.plots.truncation import truncation_figure

@@ -48,7 +48,7 @@ def test_vs_pytorch(tmp_path):
     out, record = quick("vs_pytorch", tmp_path)
     assert record.keys() == {"machine", "settings", "parity", "tasks", "bars"}
     assert record["machine"]["variables_found"]["OPENBLAS_CORETYPE"] == "Haswell"
-    assert record["tasks"].keys() == {"DCGAN-28", "1-D GAN", "WGAN-GP critic"}
+    assert record["tasks"].keys() == {"DCGAN-28", "1-D GAN", "WGAN-GP critic", "BigGAN-32"}
     for task, found in record["tasks"].items():
         rows = found["1"]["engines"]
         ours, theirs = rows["minigan"], rows["PyTorch"]
@@ -66,14 +66,17 @@ def test_vs_pytorch(tmp_path):
 
 def test_scaling(tmp_path):
     out, record = quick("scaling", tmp_path)
-    engine = {"batch", "width", "tape", "tape, no collector", "data"}
+    engine = {"batch", "width", "tape", "tape, no collector", "data", "growing", "DCGAN"}
     metrics = {"modes", "nearest", "Parzen", "MMD", "Fréchet", "precision, recall"}
     assert record["sweeps"].keys() == engine | metrics
     for sweep in record["sweeps"].values():
         assert len(sweep["sizes"]) == len(sweep["seconds"]) and min(sweep["seconds"]) > 0
         assert np.isfinite(sweep["exponent"])
+    for held in record["memory"].values():
+        small, large = held["bytes_per_image"]
+        assert 0 < small < large and np.isfinite(held["exponent"])
     assert record["machine"]["variables_found"]["OPENBLAS_CORETYPE"] == "Haswell"
-    assert "operations in a chain" in out
+    assert "operations in a chain" in out and "256, on paper" in out
 
 
 def test_per_op(tmp_path):
@@ -104,6 +107,26 @@ def test_the_flops_of_a_dcgan_step_by_another_count(benchmark):
     task = engines.Task("dcgan", batch=n, width=w, latent=latent)
     assert vs_pytorch.flops_of_dcgan_step(task) == expected
     assert vs_pytorch.flops_of_dcgan_step(engines.TASKS["DCGAN-28"]) == pytest.approx(9.4e9, 0.02)
+
+
+def test_the_residual_gans_weights_are_named_and_shaped_as_minigans(benchmark):
+    engines, residual = benchmark("engines"), benchmark("engines.residual")
+    with_minigan = benchmark("engines.with_minigan")
+    for task in (engines.TASKS["BigGAN-32"], engines.QUICK_TASKS["BigGAN-32"]):
+        networks = with_minigan.biggan_networks(task)[:2]
+        for network, expected in zip(networks, residual.shapes(task), strict=True):
+            found = {name: p.shape for name, p in network.named_parameters().items()}
+            assert list(found.items()) == list(expected.items())
+
+
+def test_a_size_on_paper_and_the_memory_of_an_image(benchmark):
+    scaling = benchmark("scaling")
+    assert scaling.on_paper([64, 128], [3.0, 12.0], 2.0, side=256) == pytest.approx(48)
+
+    def holds(size, batch):
+        return lambda: bytearray(100_000 + batch * size * size * 40)
+
+    assert scaling.bytes_per_image(holds, 32) == pytest.approx(32 * 32 * 40, rel=0.01)
 
 
 def test_a_child_gets_no_blas_variable_but_the_number_of_threads(benchmark, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan.backend import cpu
-from minigan.engine import ShapeError, conv2d, conv_transpose2d, frozen, grad, tensor
+from minigan.engine import ShapeError, conv2d, conv_transpose2d, frozen, grad, tensor, winograd
 from minigan.engine import conv as module
 from minigan.engine.conv import conv2d_filter_grad
 
@@ -129,6 +129,133 @@ def test_third_order(problem):
     check_gradients(
         lambda y, w: conv_transpose2d(y, w, output_size=x.shape[1:3], **options), y, w, order=3
     )
+
+
+@pytest.mark.parametrize("most", [0, 100])
+@pytest.mark.parametrize("padding", [0, 1, (2, 0), 3])
+def test_stride_1_by_gathering_and_by_scattering(monkeypatch, most, padding):
+    """Whichever is thought the cheaper, with and without a window from the other side."""
+    monkeypatch.setattr(module, "SCATTER", most)
+    x, w = fill((2, 4, 5, 2), seed=1), fill((3, 2, 2, 4), seed=2)
+    options = {
+        "stride": (1, 1),
+        "padding": padding if isinstance(padding, tuple) else (padding,) * 2,
+    }
+    y = fill(loop_conv(x, w, **options).shape, seed=3)
+    check_op(lambda x, w: conv2d(x, w, **options), lambda x, w: loop_conv(x, w, **options), x, w)
+    check_op(
+        lambda y, w: conv_transpose2d(y, w, output_size=(4, 5), **options),
+        lambda y, w: loop_transpose(y, w, (4, 5), **options),
+        y,
+        w,
+    )
+
+
+@st.composite
+def enlargements(draw):
+    """(y, w, image, options) of transposed convolutions: kernels that are multiples of a stride."""
+    kernel, stride, padding, image, small = [], [], [], [], []
+    for _ in range(2):
+        s, t, o = draw(st.integers(1, 3)), draw(st.integers(2, 3)), draw(st.integers(1, 3))
+        k = s * t
+        p = draw(st.integers(0, min(k, (s * (o - 1) + k - 1) // 2)))
+        h = draw(st.integers(max(1, s * (o - 1) + k - 2 * p), s * (o - 1) + k - p))
+        if output_size(h, k, s, p) != o:
+            h = s * (o - 1) + k - 2 * p
+        for values, value in zip(
+            (kernel, stride, padding, image, small), (k, s, p, h, o), strict=True
+        ):
+            values.append(value)
+    n, c, k = (draw(st.integers(1, high)) for high in (3, 3, 3))
+    y, w = fill((n, *small, k), seed=1), fill((*kernel, c, k), seed=2)
+    return y, w, tuple(image), {"stride": tuple(stride), "padding": tuple(padding)}
+
+
+@given(enlargements())
+def test_transposed_block_by_block(problem):
+    y, w, image, options = problem
+    taken = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(cpu), "BLOCKWISE_SIDE", 1)
+        patch.setattr(cpu, "COLUMN_BYTES", 2 * 8 * y[0, :, :, 0].size * w[..., 0, 0].size)
+        blockwise = module._blockwise
+        patch.setattr(module, "_blockwise", lambda *a: taken.append(1) or blockwise(*a))
+        check_values(
+            lambda y, w: conv_transpose2d(y, w, output_size=image, **options),
+            lambda y, w: loop_transpose(y, w, image, **options),
+            y,
+            w,
+        )
+    whole = max(options["stride"]) > 1 and w.shape[3] <= 2 * w.shape[2]
+    assert bool(taken) == whole
+
+
+# --- Winograd's form ------------------------------------------------------------------------------
+
+
+@st.composite
+def even_problems(draw):
+    """(x, w, y) in float32 and any layout, as Winograd's form takes them."""
+    h, w = (2 * draw(st.integers(1, 4)) for _ in range(2))
+    n, c, k = (draw(st.integers(1, high)) for high in (3, 3, 3))
+    return [
+        LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)))](fill(shape, seed=i).astype("float32"))
+        for i, shape in enumerate([(n, h, w, c), (3, 3, c, k), (n, h, w, k)])
+    ]
+
+
+@given(even_problems())
+def test_winograds_form(problem):
+    x, w, y = problem
+    sides = {"stride": (1, 1), "padding": (1, 1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd, "SMALLEST", 2)
+        patch.setattr(type(cpu), "WINOGRAD_CHANNELS", 1)
+        patch.setattr(cpu, "COLUMN_BYTES", 2 * 4 * 9 * y[0].size)  # some two images
+        patch.setattr(cpu, "im2col", None)
+        made = conv2d(tensor(x), tensor(w), **sides).data
+        back = conv_transpose2d(tensor(y), tensor(w), **sides).data
+        filters = conv2d_filter_grad(tensor(x), tensor(y), 3, **sides).data
+    x, w, y = (a.astype("float64") for a in problem)
+    for got, expected in (
+        (made, loop_conv(x, w, **sides)),
+        (back, loop_transpose(y, w, x.shape[1:3], **sides)),
+        (filters, loop_filter_grad(x, y, (3, 3), **sides)),
+    ):
+        assert got.dtype == "float32"
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_winograds_form_is_taken_from_many_channels_on_and_is_as_exact(monkeypatch):
+    shapes = (3, 8, 12, 96), (3, 3, 96, 64), (3, 8, 12, 64)
+
+    def all_three(dtype):
+        x, w, y = (tensor(fill(shape, seed=i).astype(dtype)) for i, shape in enumerate(shapes))
+        forward = conv2d(x, w, padding=1), conv_transpose2d(y, w, padding=1)
+        return [t.data for t in (*forward, conv2d_filter_grad(x, y, 3, padding=1))]
+
+    taken = []
+    for name in ("convolve", "filter_grad"):
+        f = getattr(winograd, name)
+        monkeypatch.setattr(winograd, name, lambda *a, f=f, name=name: taken.append(name) or f(*a))
+    exact = all_three("float64")
+    assert not taken
+    found = all_three("float32")
+    assert taken == ["convolve", "convolve", "filter_grad"]
+    for a, b in zip(found, exact, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=3e-6 * np.abs(b).max())
+
+
+def test_winograds_form_on_a_device(cuda, monkeypatch):
+    monkeypatch.setattr(type(cuda), "WINOGRAD_CHANNELS", 1)
+    monkeypatch.setattr(cuda, "im2col", None)
+    x, w, y = (fill(shape, seed=1) for shape in ((2, 8, 8, 2), (3, 3, 2, 3), (2, 8, 8, 3)))
+    sides = {"stride": (1, 1), "padding": (1, 1)}
+    a, b, c = (tensor(cuda.asarray(array, "float32")) for array in (x, w, y))
+    made, filters = conv2d(a, b, **sides), conv2d_filter_grad(a, c, 3, **sides)
+    np.testing.assert_allclose(made.numpy(), loop_conv(x, w, **sides), atol=1e-4)
+    expected = loop_filter_grad(x, y, (3, 3), **sides)
+    np.testing.assert_allclose(filters.numpy(), expected, atol=1e-4)
 
 
 # --- Chunks --------------------------------------------------------------------------------------

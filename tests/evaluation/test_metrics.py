@@ -28,6 +28,7 @@ from minigan.evaluation import (
     parzen_log_likelihood,
     parzen_sigma,
     precision_recall,
+    rank_correlation,
     spread,
     standard_error,
 )
@@ -600,6 +601,8 @@ def test_sets_that_no_measure_can_take(name, x, says):
         (lambda: precision_recall(X, X, k=3), "k is 3: wanted a whole number from 1 to 2"),
         (lambda: precision_recall(X, X[:2], k=2), "from 1 to 1"),
         (lambda: precision_recall(X[:1], X, k=1), "real of shape"),
+        (lambda: rank_correlation([1.0], [2.0]), "1 values: wanted at least 2"),
+        (lambda: rank_correlation([1.0, 2.0], [1.0, 2.0, 3.0]), "2 and 3 values: wanted as many"),
         (lambda: standard_error([1.0]), "1 values: wanted at least 2"),
         (lambda: standard_error([1.0, math.nan]), "standard_error: NaN or infinity"),
         (lambda: confidence_interval([3.0]), "confidence_interval: 1 values"),
@@ -618,3 +621,14 @@ def test_importing_the_metrics_does_not_import_scipy():
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=9))
+def test_the_rank_correlation_is_scipys(pairs):
+    """With ties, of which there are many here; of one value alone there is no order: 0."""
+    x, y = np.array(pairs, float).T
+    if np.ptp(x) and np.ptp(y):
+        expected = scipy.stats.spearmanr(x, y).statistic
+        assert rank_correlation(x, y) == pytest.approx(expected, abs=1e-12)
+    else:
+        assert rank_correlation(x, y) == 0

@@ -415,6 +415,42 @@ RUNS = {
         loses=f"{WITH_RATES} --steps 1000",
         not_then="between.png",
     ),
+    "biggan": Example(
+        small="--data CLASSES --steps 2 --size 16 --width 2 --latent 12 --batch 8 --every 2 "
+        "--ruler 2",
+        smaller={"COUNTED": 8, "LIMITS": (1.0, 0.5), "STANDING": 1, "AT_ONCE": 8},
+        writes="biggan.png checkpoint.safetensors classifier.safetensors curves.json "
+        "samples_000002.png training.gif",
+        resumes=True,
+        options=TRAINING
+        | {key: DCGAN[key] for key in ("--batch", "--lr-g", "--lr-d", "--every")}
+        | {
+            "--data": Row("digits", on="--size 32"),
+            "--size": Row("32"),
+            "--attention": Row("4 16", refused("the blocks' images have")),
+            "--width": Row("3 4"),
+            "--latent": Row("3 6"),
+            "--without": Row(
+                "spectral-g spectral-d projection conditional chunks attention orthogonal "
+                "two-steps average noise",
+                on="--steps 4 --beta 1 --lr-g 0.01 --lr-d 0.01",
+            ),
+            "--beta": Row("0 1", on="--lr-g 0.01 --steps 4"),
+            "--ruler": Row("1 3"),
+            "--quick": Row(on="--steps 16"),
+        },
+        ways={"without one": "--without two-steps"},
+        mistakes=(
+            ("--without luck", "invalid choice"),
+            ("--data IMAGES", "no labels"),
+            ("--latent 5", "latent 5: expected a multiple of 3"),
+            ("--size 9", "image size 9"),
+            ("--beta -1", "expected a number >= 0"),
+            ("--batch 41", "batch size 41"),
+        ),
+        loses=f"{WITH_RATES} --steps 1000",
+        not_then="biggan.png",
+    ),
     "text_to_image": Example(
         small="--images 600 --steps 2 --width 4 --hidden 8 --latent 3 --batch 8 --every 2",
         smaller={"COUNTED": 400},

@@ -1235,17 +1235,18 @@ def _holds_arrays(values):
 
 def _check_gemm(a, b, out):
     shapes = [x.shape for x in (a, b, out)]
-    if any(len(shape) != 2 for shape in shapes):
-        raise ValueError(f"gemm: shapes {shapes}, expected three matrices")
-    (m, k), (inner, n) = shapes[:2]
-    if k != inner or out.shape != (m, n):
+    stack = out.shape[:-2]
+    if len(stack) > 1 or any(shape[:-2] != stack or len(shape) < 2 for shape in shapes):
+        raise ValueError(f"gemm: shapes {shapes}, expected three matrices, or stacks of them")
+    (m, k), (inner, n) = (shape[-2:] for shape in shapes[:2])
+    if k != inner or out.shape[-2:] != (m, n):
         raise ValueError(f"gemm: {a.shape} @ {b.shape} into {out.shape}")
     if not a.dtype == b.dtype == out.dtype or a.dtype.kind != "f":
         raise TypeError(f"gemm: dtypes {a.dtype}, {b.dtype} and {out.dtype}, expected equal floats")
     if not out.flags.c_contiguous:
         raise ValueError(f"gemm: an output of strides {out.strides} is not contiguous")
     for x in (a, b):
-        if not (x.flags.c_contiguous or x.flags.f_contiguous):
+        if not (x.flags.c_contiguous or x.swapaxes(-1, -2).flags.c_contiguous):
             raise ValueError(f"gemm: strides {x.strides} are those of no matrix or its transpose")
         if np.may_share_memory(x._hidden, out._hidden):
             raise ValueError("gemm: the output overlaps an input")

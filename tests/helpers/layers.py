@@ -166,6 +166,50 @@ def joined(x, m):
     return out
 
 
+def attention(x, query, key, value, out, gain):
+    """x + γ o: one query after the other, over the maxima of keys and values."""
+    largest = pooling(np.max, (2, 2), (2, 2))
+    keys, values = largest(x @ key), largest(x @ value)
+    y = x.copy()
+    for n, i, j in np.ndindex(x.shape[:3]):
+        pairs = [
+            (math.exp((x[n, i, j] @ query) @ keys[n, u, v]), values[n, u, v])
+            for u, v in np.ndindex(keys.shape[1:3])
+        ]
+        total = math.fsum(share for share, _ in pairs)
+        y[n, i, j] += gain * (sum(share / total * fetched for share, fetched in pairs) @ out)
+    return y
+
+
+class WithVector(nn.Module):
+    """A layer of x and of a vector per sample, which here is cut off from x's last channels.
+
+    So that it has one input, as all others in the table.
+    """
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def forward(self, x):
+        features = self.layer.features
+        return self.layer(x[..., :features], x[(slice(None), *(0,) * (x.ndim - 2))][:, features:])
+
+    def __repr__(self):
+        return repr(self.layer)
+
+
+def conditional_norm(features):
+    def reference(x, scale, shift):
+        c = x[(slice(None), *(0,) * (x.ndim - 2))][:, features:]
+        ones, zeros = np.ones(features), np.zeros(features)
+        y = norm(lambda i: i[-1])(x[..., :features], ones, zeros)
+        for n in range(len(x)):
+            y[n] = y[n] * (1 + c[n] @ scale) + c[n] @ shift
+        return y
+
+    return reference
+
+
 def pooling(reduce, kernel, stride):
     def reference(x):
         (kh, kw), (sh, sw), (n, h, w, c) = kernel, stride, x.shape
@@ -216,6 +260,14 @@ LAYERS = {
         (3, 2, 3, 2),
         norm(lambda i: i[-1]),
     ),
+    **{
+        f"ConditionalBatchNorm{of}": Layer(
+            lambda rng: WithVector(nn.ConditionalBatchNorm(3, 2, rng=rng)),
+            shape,
+            conditional_norm(3),
+        )
+        for of, shape in ((" of vectors", (6, 5)), (" of images", (3, 2, 2, 5)))
+    },
     "LayerNorm": Layer(lambda rng: nn.LayerNorm(5, rng=rng), (3, 5), norm(lambda i: i[0])),
     "LayerNorm of images": Layer(
         lambda rng: nn.LayerNorm(2, rng=rng),
@@ -322,6 +374,12 @@ LAYERS = {
         (2, 4),
         lambda labels, w: np.array([[list(w[k]) for k in row] for row in labels]),
         labels=5,
+    ),
+    "SelfAttention": Layer(
+        lambda rng: nn.SelfAttention(8, rng=rng), (2, 4, 2, 8), attention, domain="real"
+    ),
+    "SelfAttention, few channels, an odd size": Layer(
+        lambda rng: nn.SelfAttention(2, rng=rng), (2, 3, 5, 2), attention, domain="real"
     ),
     "MinibatchDiscrimination": Layer(
         lambda rng: nn.MinibatchDiscrimination(3, 2, 4, rng=rng), (5, 3), closeness_by_loops

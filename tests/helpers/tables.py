@@ -67,6 +67,7 @@ DENSITIES = {
 # The arguments of a small one of each of models.GENERATORS, as a checkpoint would hold them.
 GENERATORS = {
     "began": {"latent": 3, "size": 8, "hidden": 6},
+    "biggan": {"latent": 3, "size": 16, "width": 2, "classes": 4},
     "conditional": {"latent": 3, "size": 8, "width": 2, "classes": 4},
     "dcgan": {"latent": 3, "size": 8, "width": 2, "hidden": 0},
     "goodfellow_2014": {"latent": 3, "hidden": 4},

@@ -353,6 +353,19 @@ def test_batch_norm_in_evaluation():
     assert bits(layer) == before
 
 
+def test_conditional_batch_norm_in_evaluation_and_what_it_refuses():
+    """By the running averages."""
+    layer, x = evaluated(nn.ConditionalBatchNorm(3, 2, rng=rng())), fill((4, 2, 3))
+    c = fill((4, 2), seed=1)
+    scale, shift = (part.weight.numpy() for part in (layer.scale, layer.shift))
+    r = (x - layer.running_mean) / np.sqrt(layer.running_variance + 1e-5)
+    expected = (1 + c @ scale)[:, None] * r + (c @ shift)[:, None]
+    np.testing.assert_allclose(layer(tensor(x), tensor(c)).numpy(), expected, rtol=1e-10)
+    for wrong in (c[:3], c[0]):
+        with pytest.raises(ShapeError, match=r"c for x \(4, 2, 3\): got shape .*\(4, inputs\)"):
+            layer(tensor(x), tensor(wrong))
+
+
 @pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)])
 def test_one_value_has_no_variance(shape):
     layer = nn.BatchNorm(3, rng=rng())
@@ -1126,6 +1139,16 @@ WRONG_SHAPES = {
         (5, 1, 1, 4),
         ["InstanceNorm: one value per channel", "(5, 1, 1, 4)"],
     ),
+    "SelfAttention": (
+        lambda: nn.SelfAttention(4, rng=rng()),
+        (2, 4, 4, 3),
+        ["SelfAttention(4)", "(2, 4, 4, 3)", "(n, h, w, 4)"],
+    ),
+    "SelfAttention, too small": (
+        lambda: nn.SelfAttention(4, rng=rng()),
+        (2, 1, 4, 4),
+        ["(2, 1, 4, 4)", "h and w >= 2"],
+    ),
     "Reshape": (lambda: nn.Reshape(2, 2), (3, 5), ["reshape", "(3, 5)", "(3, 2, 2)"]),
     "AvgPool2d": (lambda: nn.AvgPool2d(2), (3, 5), ["avg_pool2d", "(3, 5)"]),
     "MaxPool2d, too small": (lambda: nn.MaxPool2d(3), (1, 2, 5, 1), ["3x3", "2x5"]),
@@ -1217,6 +1240,15 @@ def test_impossible_sizes(make):
         make()
 
 
+def test_spectral_norm_of_an_embedding():
+    table = nn.Embedding(4, 3, rng=rng())
+    layer, labels = nn.SpectralNorm(table, rng=rng(1)), tensor(np.array([2, 0, 2]))
+    for _ in range(60):
+        y = layer(labels)
+    sigma = np.linalg.svd(table.weight.numpy(), compute_uv=False)[0]
+    np.testing.assert_allclose(y.numpy(), table.weight.numpy()[[2, 0, 2]] / sigma, rtol=1e-5)
+
+
 def test_spectral_norm_of_what_has_no_weight():
     with pytest.raises(TypeError, match="SpectralNorm: got ReLU"):
         nn.SpectralNorm(nn.ReLU(), rng=rng())
@@ -1230,6 +1262,10 @@ SIZES = {
         ones(2, n, n, n)
     ),
     "BatchNorm": lambda n: nn.BatchNorm(n, rng=rng())(ones(2, n)),
+    "ConditionalBatchNorm": lambda n: nn.ConditionalBatchNorm(n, n, rng=rng())(
+        ones(2, n), ones(2, n)
+    ),
+    "SelfAttention": lambda n: nn.SelfAttention(n, rng=rng())(ones(1, 2, 2, n)),
     "Embedding": lambda n: nn.Embedding(n, n, rng=rng())(np.array([0])),
     "Reshape": lambda n: nn.Reshape(n, -1)(ones(2, n, n)),
     "AvgPool2d": lambda n: nn.AvgPool2d(n, stride=n)(ones(1, n, n, n)),

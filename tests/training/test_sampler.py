@@ -138,7 +138,7 @@ def test_the_classes_that_were_asked_for_come_with_the_images(monkeypatch, path)
         (lambda path: checkpoint.save(path, {}, step=1), "train it anew"),
         (
             lambda path: keep(path, DCGAN, network="stylegan"),
-            "'stylegan', known are: began, conditional, dcgan",
+            "'stylegan', known are: began, biggan, conditional, dcgan",
         ),
         (lambda path: keep(path, DCGAN, G=np.nan), "draws NaN or infinity: it is lost"),
         (
