@@ -57,8 +57,8 @@ def parse(argv=None):
     p.add_argument("--frames", type=options.whole(0), default=36, help="in the animation; 0: none")
     p.add_argument("--beside", type=Path, help="another run, whose tails are drawn as well")
     args = options.parse(p, argv)
-    if args.beside and not (args.beside / "tails.json").exists():
-        raise OptionError(f"--beside {args.beside}: no run of this script, as it has no tails.json")
+    with options.building():
+        plots.kept_tails(args.beside)
     if not (1e-6 < args.std < 1e6 and abs(args.mean) < 1e4 * args.std):
         raise OptionError(
             f"--mean {args.mean:g} --std {args.std:g}: float32 tells such numbers apart too badly; "

@@ -24,6 +24,7 @@ from minigan.evaluation import (
     linear_log_likelihood,
     parzen_log_likelihood,
     parzen_sigma,
+    sigmoid_schedule,
     simulated,
     standard_error,
 )
@@ -34,12 +35,13 @@ from minigan.training import Record, Session, Watch, in_chunks, options, run, sa
 
 HIDDEN, CRITIC = (64, 256, 256, 1024), 3  # units; moves of D for one of G
 GRID, GRID_IMAGES = (0.01, 0.015, 0.025, 0.05, 0.1), 20  # v, and the training images to choose by
+FROM, FEW = -8, 2  # of the sigmoid, so a third of t < 0.01; chains that find ε, and that go back
 CENTRES, SIGMAS = 10_000, np.geomspace(0.05, 3, 24)  # samples, the widths of windows
 LINEAR, V_LINEAR, LADDER = (10, 50, 20), 0.1, (1, 10, 30, 100, 300, 1000, 3000)
 
 
 def parse(argv=None):
-    quick = {"steps": lambda n: max(1, n // 6), "temperatures": 100, "count": 20}
+    quick = {"steps": lambda n: max(1, n // 6), "temperatures": 150, "count": 20}
     p = options.parser(
         "The likelihood of decoders by annealed importance sampling.",
         steps=3000,
@@ -52,8 +54,8 @@ def parse(argv=None):
     add = p.add_argument
     add("--count", type=options.whole(1), default=100, help="images of each kind")
     add("--temperatures", type=options.whole(1), default=2000, help="from prior to posterior")
-    add("--chains", type=options.whole(1), default=2, help="for each image")
-    add("--leapfrogs", type=options.whole(1), default=5, help="in a move; the paper has 10")
+    add("--chains", type=options.whole(1), default=8, help="for each image")
+    add("--leapfrogs", type=options.whole(1), default=2, help="in a move; the paper has 10")
     return options.parse(p, argv)
 
 
@@ -131,9 +133,7 @@ def linear(rng, ladder) -> dict:
     x = simulated(G, V_LINEAR, z, rng=rng)
     W, b, here = (rng.backend.to_numpy(a) for a in (*(p.data for p in G.parameters()), x))
     said = {"exact": float(linear_log_likelihood(W, b, V_LINEAR, here).mean())}
-    found = [
-        bdmc_bounds(G, V_LINEAR, x, z, rng=rng, schedule=schedule, pilots=4) for schedule in ladder
-    ]
+    found = [bdmc_bounds(G, V_LINEAR, x, z, rng=rng, schedule=n, pilots=4) for n in ladder]
     said["lower"], said["upper"] = ([float(f[k].mean()) for f in found] for k in (0, 1))
     return said | {"temperatures": ladder} | windows(G, V_LINEAR, {"kde": x}, rng, latent)
 
@@ -141,21 +141,21 @@ def linear(rng, ladder) -> dict:
 def judge(args, name, decoder, sets, rng) -> dict:
     """ln p of real images and of the model's own, means in nats: by annealing and by windows."""
 
-    def annealed(measure, what, v, x, *more, schedule=args.temperatures, chains=args.chains):
+    def annealed(measure, what, v, x, more, count=args.temperatures, **how):
         """What is done of it is kept, so a run that is resumed goes on from there."""
         kept = args.out / "annealed" / f"{name}_{what}.npz"
-        how = {"schedule": schedule, "chains": chains, "pilots": 1, "leapfrogs": args.leapfrogs}
-        return measure(decoder, v, x, *more, rng=rng, kept=kept, progress=True, **how)
+        how |= {"chains": args.chains, "pilots": FEW, "leapfrogs": args.leapfrogs}
+        how |= {"schedule": sigmoid_schedule(count, FROM, 0), "rng": rng, "kept": kept}
+        return measure(decoder, v, x, more, progress=True, **how)
 
-    few, fast = sets["train"][:GRID_IMAGES], {"schedule": max(1, args.temperatures // 4)}
-    grid = {}
+    few, fast, grid = sets["train"][:GRID_IMAGES], max(1, args.temperatures // 4), {}
     for v in GRID:
-        found = annealed(ais_log_likelihood, f"v{v}", v, few, args.latent, chains=2, **fast)
+        found = annealed(ais_log_likelihood, f"v{v}", v, few, args.latent, fast)
         grid[v] = float(found.log_likelihood.mean())
     v = max(grid, key=grid.get)
     found = {k: annealed(ais_log_likelihood, k, v, x, args.latent) for k, x in sets.items()}
     z = rng.normal((args.count, args.latent))
-    both = annealed(bdmc_bounds, "simulated", v, simulated(decoder, v, z, rng=rng), z)
+    both = annealed(bdmc_bounds, "simulated", v, simulated(decoder, v, z, rng=rng), z, back=FEW)
     found["simulated"] = both.forward
     said = {what: float(each.log_likelihood.mean()) for what, each in found.items()}
     said |= {f"{k}_error": standard_error(each.log_likelihood) for k, each in found.items()}

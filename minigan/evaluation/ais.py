@@ -34,21 +34,26 @@ from minigan.system import files, terminal
 
 ROWS = 512  # chains that are driven at once, over all images
 FIRST_STEP = 0.3  # ε at t = 0
-REACH = 4.0
 # Of ε, what the moves of a chain are made with. With one length for all, a move that is a whole
 # number of turns in a narrow valley leads back to where it began, again and again (Neal 2011, 3.2).
 JITTER = 0.5, 1.0
 
 
-def sigmoid_schedule(count, reach=REACH) -> np.ndarray:
+def sigmoid_schedule(count, low=-4.0, high=4.0) -> np.ndarray:
     """Temperatures 0 = t₀ < t₁ < … = 1, `count` + 1 of them, close together near both ends.
 
-        t_k = (σ(s_k) − σ(−4)) / (σ(4) − σ(−4)),    s_k evenly from −4 to 4
+        t_k = (σ(s_k) − σ(low)) / (σ(high) − σ(low)),    s_k evenly from low to high
 
-    Wu et al. 2017, section 4.1. With count = 1 there is nothing between prior and posterior.
+    From −4 to 4 in Wu et al. 2017, section 4.1. From −8 to 0 they are close together near t = 0
+    alone, and almost as many between t and 2 t whatever t is: for a posterior of several modes,
+    which are chosen between while t is small. With count = 1 there is nothing in between.
+
+    ValueError unless low < high.
     """
     count = whole_number("sigmoid_schedule: count", count, 1)
-    risen = 1 / (1 + np.exp(-np.linspace(-reach, reach, count + 1)))
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"sigmoid_schedule: from {low} to {high}: want low < high, finite")
+    risen = 1 / (1 + np.exp(-np.linspace(low, high, count + 1)))
     return (risen - risen[0]) / (risen[-1] - risen[0])
 
 
@@ -146,6 +151,7 @@ def bdmc_bounds(
     schedule=1000,
     chains=16,
     pilots=None,
+    back=None,
     leapfrogs=10,
     kept: Path | None = None,
     progress=False,
@@ -154,13 +160,19 @@ def bdmc_bounds(
 
     x, z: (n, …) and (n, latent), as of `simulated`: z is a sample of x's posterior, and from there
     all chains of the way back begin. Of other x nobody has such a z, and there is no upper bound.
-    The rest as for `ais_log_likelihood`, and the way back takes as long as the reported one.
+
+    back: how many chains go it for each image; by default as many as forward. It may be fewer. The
+    way forward can miss where x is drawn, and has to be gone often; that back begins there.
+
+    The rest as for `ais_log_likelihood`; ValueError for a z that is not finite as well.
     """
     what, p = "bdmc_bounds", GaussianLikelihood(variance)
-    plan = _Plan(what, decoder, p, schedule, chains, pilots, leapfrogs)
+    plan = _Plan(what, decoder, p, schedule, chains, pilots, leapfrogs, back)
     if z.ndim != 2 or len(z) != len(x) or z.dtype != x.dtype:
         got = f"z is {z.shape}, {z.dtype}, x {x.shape}, {x.dtype}"
         raise ShapeError(f"{what}: {got}: want as many, of one dtype")
+    if not bool(rng.backend.xp.isfinite(z).all()):
+        raise ValueError(f"{what}: z holds numbers that are not finite: want the z that x is of")
     forward, backward = plan.run(x, z.shape[1], z, rng, kept, progress)
     return Bracket(forward.log_likelihood, -_log_mean(-backward), forward)
 
@@ -168,20 +180,21 @@ def bdmc_bounds(
 class _Plan:
     """What is done with each group of images."""
 
-    def __init__(self, what, decoder, p, schedule, chains, pilots, leapfrogs):
+    def __init__(self, what, decoder, p, schedule, chains, pilots, leapfrogs, back=None):
         if decoder.training:
             raise ValueError(f"{what}: the decoder is in training: call eval() first")
         self.what, self.decoder, self.p = what, decoder, p
         self.schedule = _temperatures(what, schedule)
         self.chains = whole_number(f"{what}: chains", chains, 1)
         self.pilots = whole_number(f"{what}: pilots", chains if pilots is None else pilots, 1)
+        self.back = whole_number(f"{what}: back", chains if back is None else back, 1)
         self.leapfrogs = whole_number(f"{what}: leapfrogs", leapfrogs, 1)
 
     def run(self, x, latent, exact, rng, kept, progress):
-        """AIS of all images, and the weights of the way back, (chains, n), if there is one."""
+        """AIS of all images, and the weights of the way back, (back, n), if there is one."""
         if x.dtype.kind != "f" or not len(x) or not bool(rng.backend.xp.isfinite(x).all()):
             raise ValueError(f"{self.what}: x {x.shape}, {x.dtype}: want finite floats, and some")
-        step = max(1, ROWS // max(self.chains, self.pilots))
+        step = max(1, ROWS // max(self.chains, self.pilots, self.back))
         groups = [slice(start, start + step) for start in range(0, len(x), step)]
         rngs = rng.spawn(len(groups))
         store = _Store(kept, self._fingerprint(x, exact, rngs[0]))
@@ -212,7 +225,7 @@ class _Plan:
         walk(first, self.schedule, steps, adapt=True)
         found = [*walk(second, self.schedule, steps), steps]
         if exact is not None:
-            z = backend.broadcast_to(exact, (self.chains, *exact.shape)).copy()
+            z = backend.broadcast_to(exact, (self.back, *exact.shape)).copy()
             found.append(walk(z, self.schedule[::-1], steps[::-1])[0])
         return [backend.to_numpy(part).astype(float) for part in found]
 
@@ -236,8 +249,8 @@ class _Plan:
         for array in (x, *weights, *([] if exact is None else [exact])):
             digest.update(np.ascontiguousarray(backend.to_numpy(array)).tobytes())
         digest.update(self.schedule.tobytes())
-        rest = self.what, self.p.variance, self.chains, self.pilots, self.leapfrogs, rng.state()
-        rest += (repr(self.decoder),)
+        rest = self.what, self.p.variance, self.chains, self.pilots, self.back, self.leapfrogs
+        rest += rng.state(), repr(self.decoder)
         return digest.hexdigest() + hashlib.sha256(repr(rest).encode()).hexdigest()
 
 

@@ -13,7 +13,13 @@ from minigan.plots.annealing import annealing_figure
 from minigan.plots.codes import vae_figure
 from minigan.plots.critics import draw_critics, draw_estimates, draw_gap, draw_norms, draw_value
 from minigan.plots.curves import draw_curve, legend_above, loss_curves, moving_average
-from minigan.plots.density import DensityFigure, DensityView, draw_densities, tail_figure
+from minigan.plots.density import (
+    DensityFigure,
+    DensityView,
+    draw_densities,
+    kept_tails,
+    tail_figure,
+)
 from minigan.plots.energies import energy_figure
 from minigan.plots.figures import panels
 from minigan.plots.files import Film, frame, save_figure, save_gif, save_image

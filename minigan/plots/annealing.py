@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from minigan.plots.figures import panels
-from minigan.plots.style import D_STAR, ORANGE, P_DATA, P_G, D
+from minigan.plots.style import D_STAR, GUIDE, ORANGE, P_DATA, P_G, D
 
 KINDS = {"train": P_DATA, "test": P_G, "simulated": D}
 
@@ -15,7 +15,7 @@ def annealing_figure(known: dict, models: dict):
     """How far bounds are from a likelihood that is known; and the likelihoods of models.
 
     known    "exact", and "kde" beside it, numbers; "temperatures", "lower" and "upper", as many
-             numbers each
+             numbers each. Where chance has put a bound on the wrong side, its mark is hollow
     models   by name {kind: nats} of three kinds, "train", "test" and "simulated", with their
              standard errors as "train_error" …; "upper", the other bound of "simulated";
              "kde_train" and "kde_test"; "most", what no model passes
@@ -35,9 +35,13 @@ def _closing(panel, known):
     exact, count = known["exact"], known["temperatures"]
     for name, sign, color in (("lower", -1, P_G), ("upper", 1, D)):
         off = sign * (np.asarray(known[name]) - exact)
-        panel.plot(count, np.maximum(np.abs(off), 1e-3), "o-", color=color, label=f"{name} bound")
+        size = np.maximum(np.abs(off), 1e-3)
+        panel.plot(count, size, "o-", color=color, label=f"{name} bound")
+        wrong = np.where(off < 0, size, np.nan)
+        panel.plot(count, wrong, "o", color=color, mfc="white", label="_on the wrong side")
     panel.axhline(exact - known["kde"], color=ORANGE, ls="--", label="KDE, 10,000 samples")
     panel.set(xscale="log", yscale="log", xlabel="temperatures", ylabel="nats off, in size")
+    panel.plot([], [], "o", color=GUIDE, mfc="white", label="on the wrong side, by chance")
     panel.set_title("a linear decoder: how far from the exact ln p(x)")
     panel.legend()
 

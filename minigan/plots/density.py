@@ -26,22 +26,42 @@ def draw_densities(panel, x, p_data, p_model):
     panel.plot(x, p_model, color=P_G, label="model")
 
 
+TAILS = np.linspace(-3.5, 3.5, 57)  # the quantiles of N(0, 1) that are drawn
+
+
+def kept_tails(folder):
+    """The name and the quantiles (57,) that `tail_figure` kept in a folder, if it is not None.
+
+    ValueError if there is no such file, or something else in it.
+    """
+    if folder is None:
+        return None
+    path = folder / "tails.json"
+    try:
+        ((name, quantiles),) = json.loads(path.read_text("utf-8")).items()
+        quantiles = np.array(quantiles, float)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: want quantiles that a run has kept: {error}") from error
+    if quantiles.shape != TAILS.shape or not np.isfinite(quantiles).all():
+        raise ValueError(f"{path}: want {TAILS.size} finite quantiles, got {quantiles.shape}")
+    return name, quantiles
+
+
 def tail_figure(folder, name, samples, beside=None) -> Figure:
     """The quantiles of samples that should be normal, over those of the normal distribution.
 
     samples: (n,), standardised by the exact mean and standard deviation. Their quantiles are kept
     in folder/tails.json under their name, so that those of another run, in the folder `beside`, can
-    be drawn as well.
+    be drawn as well: see `kept_tails`.
     """
-    exact, far = np.linspace(-3.5, 3.5, 57), NormalDist().inv_cdf(0.999)
+    exact, far, other = TAILS, NormalDist().inv_cdf(0.999), kept_tails(beside)
     found = np.quantile(samples, [NormalDist().cdf(place) for place in exact])
     write(folder / "tails.json", json.dumps({name: found.tolist()}).encode())
     with panels(size=(5.6, 4.6)) as (figure, panel):
         panel.plot(exact, exact, "--", color=P_DATA, lw=1, label="exact")
         panel.plot(exact, found, color=P_G, label=name)
-        if beside:
-            ((other, kept),) = json.loads((beside / "tails.json").read_text("utf-8")).items()
-            panel.plot(exact, kept, color=D_STAR, label=f"{other}, {beside.name}")
+        if other:
+            panel.plot(exact, other[1], color=D_STAR, label=f"{other[0]}, {beside.name}")
         for place, share in ((-far, "0.1%"), (far, "99.9%")):
             panel.axvline(place, color=GUIDE, lw=1, ls=":")
             panel.text(place, 0, f" {share}", color=GUIDE, size=9)

@@ -16,6 +16,7 @@ from minigan.evaluation import (
     simulated,
 )
 from minigan.evaluation.ais import _Plan
+from minigan.evaluation.hmc import transition
 from minigan.models import mlp, vae_decoder
 
 V = 0.2
@@ -37,8 +38,11 @@ def test_the_schedule_by_hand():
     wanted = [0, (s[1] - s[0]) / (s[4] - s[0]), 0.5, (s[3] - s[0]) / (s[4] - s[0]), 1]
     np.testing.assert_allclose(sigmoid_schedule(4), wanted)
     np.testing.assert_array_equal(sigmoid_schedule(1), [0, 1])
-    with pytest.raises(ValueError, match="count"):
-        sigmoid_schedule(0)
+    s = 1 / (1 + np.exp([8.0, 4.0, 0.0]))
+    np.testing.assert_allclose(sigmoid_schedule(2, -8, 0), [0, (s[1] - s[0]) / (s[2] - s[0]), 1])
+    for mistake in ((0,), (2, 1, 1), (2, 4, -4), (2, -np.inf, 0), (2, 0, np.nan)):
+        with pytest.raises(ValueError, match="count" if len(mistake) == 1 else "low < high"):
+            sigmoid_schedule(*mistake)
 
 
 def test_effective_sample_size_by_hand():
@@ -75,6 +79,27 @@ def test_a_first_step_that_is_far_too_short_is_mended(monkeypatch):
     found = ais_log_likelihood(G, 0.02, x, 3, rng=cpu.generator(2), schedule=400, chains=4)
     assert (found.steps[0] == 0.002).all() and found.steps.max() > 0.06
     assert (found.accepted < 0.98).all()
+
+
+def test_the_way_back_makes_the_moves_of_the_way_forward(monkeypatch):
+    """At each temperature the same ε, though they come in reverse; and as many chains as said."""
+    monkeypatch.setattr("minigan.evaluation.ais.JITTER", (1.0, 1.0))
+    moves = []
+
+    def spy(potential, state, momentum, coin, length, t, leapfrogs):
+        moves.append((t.item(), length[..., 0].copy()))
+        return transition(potential, state, momentum, coin, length, t, leapfrogs)
+
+    monkeypatch.setattr("minigan.evaluation.hmc.transition", spy)
+    G, _ = linear(v=0.02)
+    z = cpu.generator(0).normal((2, 3), "float64")
+    x = simulated(G, 0.02, z, rng=cpu.generator(1))
+    bdmc_bounds(G, 0.02, x, z, rng=cpu.generator(2), schedule=40, chains=3, pilots=1, back=2)
+    _, forward, back = (moves[start : start + 40] for start in (0, 40, 80))
+    assert len(moves) == 120 and forward[0][1].max() > 1.2 * forward[-1][1].max()
+    for (t, there), (s, here) in zip(forward, back[::-1], strict=True):
+        assert t == s and there.shape == (3, 2) and here.shape == (2, 2)
+        np.testing.assert_array_equal(there[:2], here)
 
 
 def test_the_mean_weight_is_unbiased():
@@ -167,3 +192,18 @@ def test_mistakes(words):
     G, v, x, how = MISTAKES[words](linear()[0], np.zeros((2, 2, 2, 1)))
     with pytest.raises((ValueError, ShapeError), match=words):
         ais_log_likelihood(G, v, x, 3, rng=cpu.generator(0), **{"schedule": 2, "chains": 1} | how)
+
+
+@pytest.mark.parametrize(
+    "words, z, how",
+    [
+        ("z holds numbers that are not finite", np.full((2, 3), np.nan), {}),
+        ("want as many", np.zeros((1, 3)), {}),
+        ("of one dtype", np.zeros((2, 3), "float32"), {}),
+        ("back is 0", np.zeros((2, 3)), {"back": 0}),
+    ],
+)
+def test_mistakes_on_the_way_back(words, z, how):
+    x = np.zeros((2, 2, 2, 1))
+    with pytest.raises((ValueError, ShapeError), match=words):
+        bdmc_bounds(linear()[0], V, x, z, rng=cpu.generator(0), schedule=2, chains=1, **how)

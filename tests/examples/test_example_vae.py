@@ -7,6 +7,11 @@ import pytest
 from running import module, run
 from scipy.stats import norm
 
+from minigan import cpu
+from minigan.data import dequantised, to_unit
+from minigan.evaluation import pca, ppca_log_likelihood
+from minigan.models import GaussianEncoder, vae_decoder
+
 
 @pytest.fixture
 def coarse(monkeypatch):
@@ -37,6 +42,18 @@ def test_a_ladder_that_does_not_hold_says_so(top, holds):
     rungs = {"L_500": np.ones(4), "exact": top + spread}
     said = example.in_words(rungs, 0.5, example.BernoulliLikelihood(), (4, 2, 2, 1))
     assert said.endswith("the ladder holds" if holds else "NO ladder holds")
+
+
+def test_the_linear_best_is_that_of_dequantised_bytes():
+    """Bytes of next to no variance, to which the noise's, 1 / 12, is much."""
+    example, rng = module("vae"), cpu.generator(0)
+    images = (rng.uniform((20_000, 2, 2, 1)) < 0.1).astype("uint8")
+    E, G = GaussianEncoder([4, 1], rng=rng), vae_decoder(rng=rng, latent=1, hidden=(), size=2)
+    said = example.linear(E, G, example.GaussianLikelihood(), images, dequantised, rng)
+    best = float(re.search(r"at most (\S+)", said)[1])
+    noisy = pca(dequantised(to_unit(images), rng).reshape(-1, 4)).variances
+    assert best == pytest.approx(ppca_log_likelihood(noisy, 1), abs=0.1)
+    assert best < ppca_log_likelihood(pca(images.reshape(-1, 4) / 256).variances, 1) - 1
 
 
 def test_the_points_of_the_plane_share_out_the_prior():

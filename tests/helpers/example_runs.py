@@ -264,7 +264,7 @@ RUNS = {
         },
         ways={"with a film": "--frames 2", "uniform": "--noise uniform"},
         mistakes=(
-            ("--beside no/such/run", "no run of this script"),
+            ("--beside no/such/run", "want quantiles that a run has kept"),
             ("--mean 1e30", "float32"),
             ("--std 1e-30", "float32"),
             ("--std 1e30", "float32"),

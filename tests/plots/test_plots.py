@@ -18,6 +18,7 @@ from minigan.plots import (
     DensityFigure,
     DensityView,
     frame,
+    kept_tails,
     loss_curves,
     sample_grid,
     save_figure,
@@ -413,6 +414,15 @@ def test_tails_are_quantiles_over_exact_ones_and_another_runs_are_drawn_beside(t
     assert list(curves) == ["exact", "right", "twice, first"]
     np.testing.assert_allclose(curves["right"], curves["exact"], atol=0.03)
     np.testing.assert_allclose(curves["twice, first"], 2 * np.array(curves["exact"]), atol=0.06)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{}", '{"a": 1}', '{"a": [1, 2]}', '{"a": ["b"]}', "\x00", "NaN"]
+)
+def test_a_file_of_other_tails_is_one_clear_error(text, tmp_path):
+    (tmp_path / "tails.json").write_text(text)
+    with pytest.raises(ValueError, match=r"tails.json: want .*quantiles"):
+        kept_tails(tmp_path)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
