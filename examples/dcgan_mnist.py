@@ -9,6 +9,7 @@ weights, which is steadier than G; and one forward pass of G for both moves of a
     python examples/dcgan_mnist.py --data fashion-mnist --epochs 5
     python examples/dcgan_mnist.py --loss wasserstein --critic-steps 5      and --clip 0.01
     python examples/dcgan_mnist.py --resume --steps 5000          go on where the last run ended
+    python examples/dcgan_mnist.py --ranks 2                      two processes share each batch
 
 It writes samples_*.png from the same noise at intervals, losses.png, training.gif and
 checkpoint.safetensors. Ctrl-C ends the run after the step in progress and saves it.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigan import Tensor, data, discriminator_step, generator_step, losses, no_grad, optim, plots
+from minigan.backend import shared
 from minigan.gan.penalties import gradient_penalty
 from minigan.models import dcgan_discriminator
 from minigan.training import GAME, Record, Sampler, Session, Watch, options, run
@@ -31,6 +33,7 @@ def parse(argv=None):
         out="runs/dcgan_mnist",
         epochs=True,
         resumable=True,
+        parallel=True,
     )
     options.images(p, batch=64, width=32, hidden=256, latent=64, samples=64, every=100)
     options.shared(p, lr_d=5e-4, critic_steps=1)
@@ -49,6 +52,7 @@ def main(argv=None):
     backend = options.device(args)
     dataset = options.dataset(args)
     weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    noise = shared(noise)
     critic, moves = args.loss == "wasserstein", args.critic_steps
     objective, record = losses.OBJECTIVES[args.loss](), Record(*GAME)
     with options.building():
@@ -73,7 +77,8 @@ def main(argv=None):
     def step():
         for _ in range(moves):
             # (1) D: tell the real images from G's
-            real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
+            real = Tensor(batches.next())
+            fake = G(Tensor(sampler.noise(noise, len(real))))
             d = discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
             if args.clip:
                 optim.clip_weights(D, args.clip)

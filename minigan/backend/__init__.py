@@ -9,7 +9,14 @@ In the order of reading: base, host, capture, philox, cublas, cuda (with kernels
 
 from __future__ import annotations
 
-from minigan.backend.base import Backend, CaptureError, DeviceError, Generator, Window
+from minigan.backend.base import (
+    Backend,
+    CaptureError,
+    DeviceError,
+    Generator,
+    Window,
+    shared,
+)
 from minigan.backend.host import HOST_TYPES, cpu
 
 _BACKENDS = {"cpu": cpu}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backend.base import Backend, DeviceError, Window, check_bytes, size_over
+from minigan.backend.base import ALONE, Backend, DeviceError, Window, check_bytes, size_over
 from minigan.backend.capture import Captured, DeviceLive, DeviceLog
 from minigan.backend.cublas import Cublas, loaded_library
 from minigan.backend.philox import PhiloxGenerator
@@ -312,13 +312,15 @@ class CudaBackend(Backend):
         self.launch("rectify_grad", y.size, g, self._dense(y), out, y.dtype.type(slope), y.size)
         return out
 
-    def normalize(self, x, scale, shift, axes, eps):
+    def normalize(self, x, scale, shift, axes, eps, across=ALONE):
         x, (a, b, c), kept_shape = self._dense(x), *_folded(x.shape, axes)
         mu, variance = (self.empty(kept_shape, x.dtype) for _ in range(2))
         slices = _slices(b)
         parts = [self.empty((slices, a, c), x.dtype) for _ in range(2)]
         self.launch("moments_partial", slices * a * c, x, *parts, a, b, c, np.int32(slices))
         self.launch("moments_combine", a * c, *parts, mu, variance, a, b, c, np.int32(slices))
+        if across.size > 1:
+            mu, variance = _over_ranks(mu, variance, across)
         y = self.empty(x.shape, x.dtype)
         affine = [self._channels(p, x.shape, axes) for p in (scale, shift)]
         self.launch("normalize", x.size, x, mu, variance, *affine, y, x.dtype.type(eps), a, b, c)
@@ -411,6 +413,12 @@ def _folded(shape, axes):
     first, last = axes[0], axes[-1] + 1
     kept = (*shape[:first], *(1,) * (last - first), *shape[last:])
     return (*map(math.prod, (shape[:first], shape[first:last], shape[last:])),), kept
+
+
+def _over_ranks(mu, variance, across):
+    """The mean and the variance of all ranks' values, of those of each, which has as many."""
+    mean = across.mean(mu.copy())
+    return mean, across.mean(variance + (mu - mean) ** 2)
 
 
 def _slices(rows):

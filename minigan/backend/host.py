@@ -7,7 +7,15 @@ import math
 
 import numpy as np
 
-from minigan.backend.base import Backend, Generator, Window, check_bytes, seed_from, size_over
+from minigan.backend.base import (
+    ALONE,
+    Backend,
+    Generator,
+    Window,
+    check_bytes,
+    seed_from,
+    size_over,
+)
 from minigan.system import keep_freed_memory
 
 
@@ -190,11 +198,11 @@ class Host(Backend):
         step *= g
         return step
 
-    def normalize(self, x, scale, shift, axes, eps):
+    def normalize(self, x, scale, shift, axes, eps, across=ALONE):
         share = 1 / size_over(x.shape, axes)
-        mu = self.sum(x, axes, True) * share
+        mu = across.mean(self.sum(x, axes, True) * share)
         centred = x - mu
-        variance = self.sum(centred * centred, axes, True) * share
+        variance = across.mean(self.sum(centred * centred, axes, True) * share)
         k = 1 / np.sqrt(variance + eps)
         y = centred * (k if scale is None else k * scale)
         if shift is not None:

@@ -15,12 +15,14 @@ import contextlib
 import math
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from minigan import data
 from minigan.backend import Backend, cpu, get_backend
+from minigan.system import launcher, world
 from minigan.training import checkpoint
 from minigan.training.checkpoint import CheckpointError
 
@@ -28,12 +30,22 @@ from minigan.training.checkpoint import CheckpointError
 # rest of its options made it what it is.
 _FREE_ON_RESUME = (
     *("steps", "epochs", "out", "resume", "data", "pairs"),
-    *("device", "precision", "lr", "lr_g", "lr_d"),
+    *("device", "precision", "ranks", "lr", "lr_g", "lr_d"),
 )
 
 
 class OptionError(ValueError):
     """Options that are each possible but do not go together, or do not fit the data."""
+
+
+def check_ranks(what: str, facts: dict):
+    """OptionError unless all ranks have the same facts, by name."""
+    seen = world().gather(facts)
+    for rank, other in enumerate(seen):
+        for key in facts:
+            if other.get(key) != seen[0].get(key):
+                got = f"rank {rank} has {key} {other.get(key)}, rank 0 {seen[0].get(key)}"
+                raise OptionError(f"ranks were started with different {what}: {got}")
 
 
 @contextlib.contextmanager
@@ -99,6 +111,7 @@ def parser(
     steps=None,
     epochs=False,
     resumable=False,
+    parallel=False,
     quick=None,
     paper=None,
     after=(),
@@ -106,7 +119,8 @@ def parser(
     """A parser with the options that every example has; `steps` and `out` are their defaults.
 
     steps: None for an example that trains nothing: it has --out alone.
-    epochs: also offer --epochs. resumable: also offer --resume.
+    epochs: also offer --epochs. resumable: also offer --resume. parallel: also offer --ranks; where
+    it is not, a run of several ranks ends at once.
     after: names of options that only what comes after the training heeds, so that a resumed run may
     have others.
     quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
@@ -116,6 +130,7 @@ def parser(
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
+    p.parallel = parallel
     p.presets = {"paper": paper or {}, "quick": quick or {}}
     p.free = (*_FREE_ON_RESUME, *after)
     p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
@@ -129,6 +144,9 @@ def parser(
         help="of matrix products; tf32 rounds their inputs to 10 bits and is faster (cuda only)",
     )
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
+    if parallel:
+        words = "processes that share each batch, as mpiexec -n RANKS would start them"
+        p.add_argument("--ranks", type=whole(1), help=words)
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
     if epochs:
@@ -227,6 +245,24 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     checkpoint, unless it is one of _FREE_ON_RESUME or comes after the training.
     """
     args = p.parse_args(argv)
+    _start_ranks(p, getattr(args, "ranks", None))
+    args = _parsed(p, args, argv)
+    check_ranks("options", saved(args))
+    return args
+
+
+def _start_ranks(p: argparse.ArgumentParser, ranks: int | None):
+    """With --ranks, leaves the rest to as many processes; unless this is one of them already."""
+    size = world().size
+    if size > 1 and not p.parallel:
+        raise OptionError(f"{size} ranks: this example runs as one process: start it by itself")
+    if ranks is not None and size == 1 < ranks:
+        sys.exit(launcher.start(ranks))
+    if ranks is not None and size not in (1, ranks):
+        raise OptionError(f"--ranks {ranks}: {size} were started: leave the option out")
+
+
+def _parsed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
     if getattr(args, "resume", None) is not None:
         return _resumed(p, args, argv)
     chosen = [preset for name, preset in p.presets.items() if getattr(args, name, False)]
@@ -311,7 +347,7 @@ def saved(args: argparse.Namespace) -> dict:
     return {
         key: str(value) if isinstance(value, Path) else value
         for key, value in vars(args).items()
-        if key not in ("out", "resume")
+        if key not in ("out", "resume", "ranks")
     }
 
 
