@@ -33,16 +33,16 @@ def start(ranks: int) -> int:
     command = [_mpiexec(), "-n", str(ranks), sys.executable, *sys.orig_argv[1:]]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     surroundings = {"OMP_NUM_THREADS": str(max(1, cores // ranks)), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command,
         env=surroundings | os.environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,  # or a terminal's Ctrl-C would reach mpiexec as well
-    ) as process:
-        with _passed_on(process) as got:
-            died = _print(process.stdout)
-            status = process.wait()
+    )
+    with process, _passed_on(process) as got:
+        died = _print(process.stdout)
+        status = process.wait()
     if died and not got:
         words = f"a rank was ended by {died}, and so the others were"
         print(f"error: {words}: go on from the last checkpoint with --resume", file=sys.stderr)
