@@ -47,7 +47,8 @@ def start(ranks: int) -> int:
         words = f"a rank was ended by {died}, and so the others were"
         print(f"error: {words}: go on from the last checkpoint with --resume", file=sys.stderr)
         return 128 + status if status < 128 else status
-    return 128 + got[0] if got and status == 128 + signal.SIGTERM else status
+    ended = signal.SIGTERM, 128 + signal.SIGTERM  # before a rank was ready for it, or after
+    return 128 + got[0] if got and status in ended else status
 
 
 def _mpiexec() -> str:

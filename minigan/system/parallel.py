@@ -67,7 +67,8 @@ class World:
     def share(self, n: int) -> int:
         """How many of n rows each rank takes. ValueError if they can't be shared out."""
         if n % self.size:
-            raise ValueError(f"{n} samples can't be shared by {self.size} ranks: want a multiple")
+            wanted = f"wanted a multiple of {self.size}"
+            raise ValueError(f"a batch of {n} can't be shared by {self.size} ranks: {wanted}")
         return n // self.size
 
     def part(self, n: int) -> slice:

@@ -119,8 +119,8 @@ def parser(
     """A parser with the options that every example has; `steps` and `out` are their defaults.
 
     steps: None for an example that trains nothing: it has --out alone.
-    epochs: also offer --epochs. resumable: also offer --resume. parallel: also offer --ranks; where
-    it is not, a run of several ranks ends at once.
+    epochs: also offer --epochs. resumable: also offer --resume. parallel: its steps take their
+    rows of each batch; if not, with --ranks or under mpiexec it says that it is for one process.
     after: names of options that only what comes after the training heeds, so that a resumed run may
     have others.
     quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
@@ -144,9 +144,8 @@ def parser(
         help="of matrix products; tf32 rounds their inputs to 10 bits and is faster (cuda only)",
     )
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
-    if parallel:
-        words = "processes that share each batch, as mpiexec -n RANKS would start them"
-        p.add_argument("--ranks", type=whole(1), help=words)
+    words = "processes that share each batch, as mpiexec -n RANKS would start them"
+    p.add_argument("--ranks", type=whole(1), help=words if parallel else argparse.SUPPRESS)
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
     if epochs:
@@ -254,11 +253,14 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
 def _start_ranks(p: argparse.ArgumentParser, ranks: int | None):
     """With --ranks, leaves the rest to as many processes; unless this is one of them already."""
     size = world().size
-    if size > 1 and not p.parallel:
-        raise OptionError(f"{size} ranks: this example runs as one process: start it by itself")
-    if ranks is not None and size == 1 < ranks:
-        sys.exit(launcher.start(ranks))
-    if ranks is not None and size not in (1, ranks):
+    wanted = size if ranks is None else ranks
+    if max(size, wanted) > 1 and not p.parallel:
+        raise OptionError(
+            f"{max(size, wanted)} ranks: this example runs as one process, for seconds"
+        )
+    if size == 1 < wanted:
+        sys.exit(launcher.start(wanted))
+    if size != wanted:
         raise OptionError(f"--ranks {ranks}: {size} were started: leave the option out")
 
 

@@ -53,7 +53,8 @@ def run(main):
     with terminal.guarded(), np.errstate(all="ignore"):
         status, words = _outcome(main)
         ranks = _ranks()
-        if ranks.part_with(failed=words is not None) and words:
+        speaks = ranks.part_with(failed=words is not None)
+        if words and speaks and (is_first() or ranks.size > 1):
             print(words, file=sys.stderr if is_first() else terminal.quiet(sys.__stderr__))
     ranks.leave(status)
 

@@ -90,7 +90,8 @@ class Session:
         different data; CheckpointError if the run that is resumed saw other data.
         """
         make_folder(self.args.out)
-        options.check_ranks("data", checkpoint.about_data(self.about))
+        about = checkpoint.about_data(self.about)
+        options.check_ranks("data", {name: str(value)[:80] for name, value in about.items()})
         self.start = self.done = self._resume()
         checkpoint.from_first(self.parts)
         for batches in self.batches:
@@ -132,9 +133,14 @@ class Session:
                 self.save()
 
     def _ask(self) -> bool:
-        """Whether somebody has interrupted the run; all ranks have to ask, and get one answer."""
-        self.interrupted.status = world().largest(self.interrupted.status)
-        return bool(self.interrupted)
+        """Whether somebody has interrupted the run; all ranks have to ask, and get one answer.
+
+        A signal that comes while they ask is for the next time: it must not be overwritten.
+        """
+        status = world().largest(self.interrupted.status)
+        if status:
+            self.interrupted.status = status
+        return status != 0
 
     def due(self, every: int, *, end=True) -> bool:
         """Whether it is time for what happens every so many steps, and at the end; never if all is
