@@ -20,7 +20,6 @@ from __future__ import annotations
 import numpy as np
 
 from minigan import Tensor, data, discriminator_step, generator_step, losses, no_grad, optim, plots
-from minigan.backend import shared
 from minigan.gan.penalties import gradient_penalty
 from minigan.models import dcgan_discriminator
 from minigan.training import GAME, Record, Sampler, Session, Watch, options, run
@@ -33,7 +32,6 @@ def parse(argv=None):
         out="runs/dcgan_mnist",
         epochs=True,
         resumable=True,
-        parallel=True,
     )
     options.images(p, batch=64, width=32, hidden=256, latent=64, samples=64, every=100)
     options.shared(p, lr_d=5e-4, critic_steps=1)
@@ -51,8 +49,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     dataset = options.dataset(args)
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
-    noise = shared(noise)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     critic, moves = args.loss == "wasserstein", args.critic_steps
     objective, record = losses.OBJECTIVES[args.loss](), Record(*GAME)
     with options.building():
@@ -77,8 +74,7 @@ def main(argv=None):
     def step():
         for _ in range(moves):
             # (1) D: tell the real images from G's
-            real = Tensor(batches.next())
-            fake = G(Tensor(sampler.noise(noise, len(real))))
+            real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, batches.share)))
             d = discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
             if args.clip:
                 optim.clip_weights(D, args.clip)

@@ -15,7 +15,6 @@ from minigan.backend.base import (
     DeviceError,
     Generator,
     Window,
-    shared,
 )
 from minigan.backend.host import HOST_TYPES, cpu
 

@@ -78,9 +78,18 @@ class Generator(ABC):
     def permutation(self, n):
         """The numbers 0 … n − 1 in random order, int64 of shape (n,)."""
 
+    def spawn(self, count, *, shared=()) -> list[Generator]:
+        """`count` new generators, statistically independent of this one and of each other.
+
+        shared: the places of those from whose draws each rank takes its rows; see `Share`. Where
+        there is one rank, they are as the others.
+        """
+        places = shared if world().size > 1 else ()
+        return [Share(g) if k in places else g for k, g in enumerate(self._spawn(count))]
+
     @abstractmethod
-    def spawn(self, count) -> list[Generator]:
-        """`count` new generators, statistically independent of this one and of each other."""
+    def _spawn(self, count) -> list[Generator]:
+        """Those that draw for all ranks."""
 
     @abstractmethod
     def state(self) -> dict:
@@ -135,7 +144,7 @@ class Share(Generator):
     def permutation(self, n):
         return self._whole.permutation(n)
 
-    def spawn(self, count):
+    def _spawn(self, count):
         return [Share(child) for child in self._whole.spawn(count)]
 
     def state(self) -> dict:
@@ -143,14 +152,6 @@ class Share(Generator):
 
     def load_state(self, state: dict):
         self._whole.load_state(state)
-
-
-def shared(generator: Generator) -> Generator:
-    """The generator for what each rank draws for itself in a step: noise, dropout, penalties.
-
-    Where there is one rank, it is the very same.
-    """
-    return generator if world().size == 1 else Share(generator)
 
 
 def seed_from(state: dict) -> int:

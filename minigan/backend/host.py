@@ -39,7 +39,7 @@ class HostGenerator(Generator):
     def permutation(self, n):
         return self._numpy.permutation(n)
 
-    def spawn(self, count) -> list[HostGenerator]:
+    def _spawn(self, count) -> list[HostGenerator]:
         children = self._numpy.bit_generator.seed_seq.spawn(count)
         return [HostGenerator(self.backend, child) for child in children]
 

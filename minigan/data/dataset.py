@@ -138,8 +138,8 @@ class Batches:
     from (seed, epoch) alone; what is left over at its end is dropped, so that every batch has the
     same size. `step` is what `next()` will draw; set it to go on from there.
 
-    Of several ranks each draws its share of every batch, neighbours in it: where `size` stands
-    below, they get size / ranks images, and what belongs to them.
+    Of several ranks each draws its rows of every batch: there are `share` of them, where `size`
+    stands below.
 
         Batches(dataset, 64, seed)                        images
         Batches((dataset, dataset.labels), 64, seed)      images with their labels
@@ -172,7 +172,7 @@ class Batches:
             there_are = f"1 to {len(dataset)}, the images there are ({dataset.name})"
             raise ValueError(f"batch size {size}: wanted {there_are}")
         self.size, self.seed, self.backend = size, seed, backend
-        self._mine = world().part(size)
+        self.share, self._mine = world().share(size), world().part(size)
         self.group = whole_number("group", group)
         self._members = None if self.group == 1 else _members(dataset, self.group, size)
         self._classes = dataset.labels

@@ -119,8 +119,8 @@ def parser(
     """A parser with the options that every example has; `steps` and `out` are their defaults.
 
     steps: None for an example that trains nothing: it has --out alone.
-    epochs: also offer --epochs. resumable: also offer --resume. parallel: its steps take their
-    rows of each batch; if not, with --ranks or under mpiexec it says that it is for one process.
+    epochs: also offer --epochs. resumable: also offer --resume.
+    parallel: also offer --ranks; what learns from images does anyway.
     after: names of options that only what comes after the training heeds, so that a resumed run may
     have others.
     quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
@@ -130,7 +130,7 @@ def parser(
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    p.parallel = parallel
+    p.parallel = False
     p.presets = {"paper": paper or {}, "quick": quick or {}}
     p.free = (*_FREE_ON_RESUME, *after)
     p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
@@ -144,8 +144,9 @@ def parser(
         help="of matrix products; tf32 rounds their inputs to 10 bits and is faster (cuda only)",
     )
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
-    words = "processes that share each batch, as mpiexec -n RANKS would start them"
-    p.add_argument("--ranks", type=whole(1), help=words if parallel else argparse.SUPPRESS)
+    p.ranks = p.add_argument("--ranks", type=whole(1), help=argparse.SUPPRESS)
+    if parallel:
+        offer_ranks(p)
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
     if epochs:
@@ -165,6 +166,12 @@ def parser(
             "with more steps, what falls over a run goes on as in a run of that length",
         )
     return p
+
+
+def offer_ranks(p: argparse.ArgumentParser):
+    """Lets the example run as several ranks: its steps take this rank's rows of each batch."""
+    p.parallel = True
+    p.ranks.help = "processes that share each batch, as mpiexec -n RANKS would start them"
 
 
 # What several examples ask for: the type, and what it is.
@@ -201,6 +208,8 @@ def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **def
         words = "pixels, for faces and for a folder of images"
         p.add_argument("--size", type=whole(8), default=size, help=words)
     shared(p, **defaults)
+    if "batch" in defaults:
+        offer_ranks(p)
 
 
 SIZE = 32  # pixels, unless --size says otherwise
@@ -225,6 +234,7 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
     p.add_argument("--size", type=whole(8), default=SIZE, help=size)
     applied(p)
     shared(p, **defaults)
+    offer_ranks(p)
 
 
 def applied(p: argparse.ArgumentParser, verb="map"):
@@ -351,6 +361,12 @@ def saved(args: argparse.Namespace) -> dict:
         for key, value in vars(args).items()
         if key not in ("out", "resume", "ranks")
     }
+
+
+def share(args: argparse.Namespace) -> int:
+    """How many samples of a batch each rank takes. OptionError if they can't be shared out."""
+    with building():
+        return world().share(args.batch)
 
 
 def device(args: argparse.Namespace) -> Backend:

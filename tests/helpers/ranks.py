@@ -14,7 +14,7 @@ import numpy as np
 
 from minigan import functional as F
 from minigan import gan, losses, nn, optim
-from minigan.backend import cpu, shared
+from minigan.backend import cpu
 from minigan.data import Batches, Gaussian
 from minigan.engine import Tensor, grad, tensor
 from minigan.gan import discriminator_step, generator_step, penalties
@@ -42,8 +42,7 @@ def arrays(*parts) -> dict:
 
 def images(D, objective, *, steps=50, moves=1, penalty=None, batch_norm=True):
     """A game on images of 8×8 with DCGAN's generator, in float64, as examples play it."""
-    weights, noise = cpu.generator(0).spawn(2)
-    noise = shared(noise)
+    weights, noise = cpu.generator(0).spawn(2, shared=[1])
     batches = Batches(IMAGES, BATCH, 0)
     G = dcgan_generator(size=8, latent=4, width=2, hidden=8, rng=weights).astype("float64")
     D = D(weights).astype("float64")
@@ -105,8 +104,8 @@ def hinge():
 
 def gaussian_1d():
     """200 steps in float32, as examples/gaussian_1d.py: what G makes in the end, in its moments."""
-    weights, noise = cpu.generator(0).spawn(2)
-    noise, density = shared(noise), Gaussian()
+    weights, noise = cpu.generator(0).spawn(2, shared=[1])
+    density = Gaussian()
     G, D = (mlp([1, 32, 32, 1], rng=weights) for _ in range(2))
     G_optimizer, D_optimizer = (optim.Adam(x, 1e-3, betas=(0.5, 0.999)) for x in (G, D))
     share = world().share(BATCH)
@@ -178,7 +177,7 @@ def relativistic():
 
 def dragan():
     D = mlp([3, 4, 1], rng=cpu.generator(0)).astype("float64")
-    penalty = penalties.dragan_penalty(shared(cpu.generator(1)))
+    penalty = penalties.dragan_penalty(*cpu.generator(1).spawn(1, shared=[0]))
     value = penalty(D, mine(), mine())
     gradients = grad(value, [p for p in D.parameters() if p.ndim == 2])
     means = [F.mean_over_ranks(y).data for y in (value, *gradients)]
@@ -193,7 +192,7 @@ def began():
 
 
 def history():
-    past = gan.History(Tensor(np.zeros((16, 3))), rng=shared(cpu.generator(0)))
+    past = gan.History(Tensor(np.zeros((16, 3))), rng=cpu.generator(0).spawn(1, shared=[0])[0])
     shown = [F.rows_of_all_ranks(past.mix(mine(ROWS + k))).data for k in range(4)]
     return {"shown": np.stack(shown), "kept": past.samples}
 
