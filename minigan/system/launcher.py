@@ -45,7 +45,8 @@ def start(ranks: int) -> int:
         status = process.wait()
     if died and not got:
         words = f"a rank was ended by {died}, and so the others were"
-        print(f"error: {words}: go on from the last checkpoint with --resume", file=sys.stderr)
+        words += ": go on from the last checkpoint with --resume"
+        print(f"\nerror: {words}", file=sys.stderr)  # a bar has left its line open
         return 128 + status if status < 128 else status
     ended = signal.SIGTERM, 128 + signal.SIGTERM  # before a rank was ready for it, or after
     return 128 + got[0] if got and status in ended else status
