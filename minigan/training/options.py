@@ -265,9 +265,7 @@ def _start_ranks(p: argparse.ArgumentParser, ranks: int | None):
     size = world().size
     wanted = size if ranks is None else ranks
     if max(size, wanted) > 1 and not p.parallel:
-        raise OptionError(
-            f"{max(size, wanted)} ranks: this example runs as one process, for seconds"
-        )
+        raise OptionError(f"{max(size, wanted)} ranks: this example runs as one process")
     if size == 1 < wanted:
         sys.exit(launcher.start(wanted))
     if size != wanted:
