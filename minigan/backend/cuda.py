@@ -3,7 +3,8 @@
 The arrays' arithmetic is CuPy's, which has NumPy's names. What this file adds is what makes a GPU
 fast: kernels that do in one pass what NumPy does in five (`kernels.cu`), random numbers that a
 kernel makes out of a counter (`philox.py`), matrix products that can be recorded (`cublas.py`), and
-whole training steps that are recorded once and replayed without Python (`capture.py`).
+whole training steps that are recorded once and replayed without Python (`capture.py`). Where there
+are several ranks, each has a GPU (`nccl.py`).
 
 All work goes to one stream, which is made the current one, so that whatever is done in order here
 is done in order there. CuPy's current stream belongs to a thread: each thread that computes asks
@@ -23,7 +24,9 @@ import numpy as np
 from minigan.backend.base import ALONE, Backend, DeviceError, Window, check_bytes, size_over
 from minigan.backend.capture import Captured, DeviceLive, DeviceLog
 from minigan.backend.cublas import Cublas, loaded_library
+from minigan.backend.nccl import Nccl, own_gpu
 from minigan.backend.philox import PhiloxGenerator
+from minigan.system import world
 
 THREADS = 256  # in a block
 MOST_BLOCKS = 65_535  # the kernels' loops go on from there
@@ -128,6 +131,7 @@ class CudaBackend(Backend):
 
     def __init__(self, cupy, products):
         self.xp = self.cupy = cupy
+        self.gpu = own_gpu(cupy) if world().size > 1 else None
         self.thread = ThreadState()
         self._constants = {}
         self._pool = cupy.cuda.MemoryPool()
@@ -136,9 +140,13 @@ class CudaBackend(Backend):
         self.enter()
         self.workspace = cupy.empty(WORKSPACE, "uint8")
         self._products = products(self)
+        if self.gpu is not None:
+            world().join(cupy.ndarray, Nccl(self))
 
     def enter(self):
         if not self.thread.entered:
+            if self.gpu is not None:
+                self.cupy.cuda.Device(self.gpu).use()
             self.stream.use()
             self.thread.entered = True
 

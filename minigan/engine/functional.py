@@ -329,7 +329,8 @@ def _normalize_rules(node, gamma, axes, eps, mu, variance, kept, across):
     def by_x(g, shared):
         if not is_recording():
             if across.size > 1:
-                shared = across.mean(g.backend.xp.stack(shared))
+                both = across.mean(g.backend.xp.stack(shared))
+                shared = both[0], both[1]
             statistics = mu, variance, raw(gamma)
             return Tensor(g.backend.normalize_grad(g.data, kept, *statistics, shared, axes, eps))
         x_hat, r = shared

@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from fake_device import fake_device
 
 from minigan import functional as F
 from minigan import gan, losses, nn, optim
-from minigan.backend import cpu
+from minigan.backend import add, backend_of, cpu
 from minigan.data import Batches, Gaussian
 from minigan.engine import Tensor, grad, tensor
 from minigan.gan import discriminator_step, generator_step, penalties
@@ -37,38 +38,56 @@ BATCH = 64
 def arrays(*parts) -> dict:
     """The states of networks, optimisers …, as arrays by name."""
     states = {f"{k} {key}": v for k, p in enumerate(parts) for key, v in p.state().items()}
-    return {key: np.asarray(value) for key, value in states.items()}
+    return {key: on_host(value) for key, value in states.items()}
 
 
-def images(D, objective, *, steps=50, moves=1, penalty=None, batch_norm=True):
+def on_host(value) -> np.ndarray:
+    try:
+        return backend_of(value).to_numpy(value)
+    except TypeError:  # a number
+        return np.asarray(value)
+
+
+def images(D, objective, *, steps=50, moves=1, penalty=None, device=cpu):
     """A game on images of 8×8 with DCGAN's generator, in float64, as examples play it."""
-    weights, noise = cpu.generator(0).spawn(2, shared=[1])
-    batches = Batches(IMAGES, BATCH, 0)
+    weights, noise = device.generator(0).spawn(2, shared=[1])
+    batches = Batches(IMAGES, BATCH, 0, device)
     G = dcgan_generator(size=8, latent=4, width=2, hidden=8, rng=weights).astype("float64")
     D = D(weights).astype("float64")
     G_optimizer, D_optimizer = optim.Adam(G, 1e-3), optim.Adam(D, 1e-3)
     average, record = optim.EMA(G, 0.9), Record("loss_d", "loss_g")
     penalty = penalty(noise) if penalty else None
-    for _ in range(steps):
+
+    def step():
         for _ in range(moves):
             real = Tensor(batches.next().astype("float64"))
-            fake = G(Tensor(noise.normal((len(real), 4), "float64")))
+            fake = G(Tensor(noise.normal((batches.share, 4), "float64")))
             d = discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
         g = generator_step(D, G_optimizer, objective, fake, real=real)
         average.update()
         record.add(d.loss, g.loss)
+
+    step = device.capture(step)
+    for _ in range(steps):
+        step()
     return arrays(G, D, G_optimizer, D_optimizer, average, record)
 
 
-def dcgan(steps=50):
+def dcgan(steps=50, device=cpu):
     def D(rng):
         return dcgan_discriminator(size=8, width=2, hidden=8, rng=rng)
 
-    return images(D, losses.NonSaturating(), steps=steps)
+    return images(D, losses.NonSaturating(), steps=steps, device=device)
 
 
 def few_steps():
     return dcgan(steps=6)
+
+
+def captured():
+    """On stand-ins for GPUs, one for each rank: some steps as they stand, some replayed."""
+    found = dcgan(steps=6, device=add(fake_device(devices=world().size)))
+    return {key: value for key, value in found.items() if "rows" not in key}  # in float32
 
 
 def statistics_of_each():
@@ -217,7 +236,7 @@ def unrolled():
 RUNS = {
     f.__name__: f
     for f in (
-        *(dcgan, wgan_gp, hinge, gaussian_1d, few_steps, statistics_of_each),
+        *(dcgan, wgan_gp, hinge, gaussian_1d, few_steps, captured, statistics_of_each),
         *(batch_norm, minibatch_discrimination, minibatch_std, feature_matching, relativistic),
         *(dragan, began, history, unrolled),
     )

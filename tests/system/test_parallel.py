@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def test_four_ranks_on_fewer_cores(tmp_path):
 
 # --- A run that behaves as one -------------------------------------------------------------------
 
+HELPERS = Path(ranks.__file__).parent
 TWO = [ranks.MPIEXEC or "mpiexec", "-n", "2", sys.executable]
 SMALL = "--size 8 --batch 8 --width 4 --hidden 8 --latent 4 --samples 4 --every 5 --steps"
 
@@ -168,6 +170,10 @@ PROGRAMS = {  # what each rank does, and the line that one of them says
         "G.parameters()[0].data[0] += rank; checkpoint.save(args.out / 'x', {'G': G})",
         "not saved, as 2 ranks differ in G/0.weight",
     ),
+    "GPUs": (
+        "add(fake_device(devices=1))",
+        "device 'cuda': 2 ranks here, but GPUs: 1; each needs its own",
+    ),
     "one alone": (
         "Ranks.PATIENCE = 0.1\n if rank == 0: time.sleep(60)\n raise OptionError('I alone')",
         "I alone",
@@ -176,7 +182,10 @@ PROGRAMS = {  # what each rank does, and the line that one of them says
 PROGRAM = """
 import sys, time
 from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from fake_device import fake_device
 from minigan import cpu, training
+from minigan.backend import add
 from minigan.models import mlp
 from minigan.system import world
 from minigan.system.parallel import Ranks
@@ -194,7 +203,7 @@ training.run(main)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_ranks_that_differ_end_together_with_one_line(tmp_path, name):
     does, says = PROGRAMS[name]
-    command = [*TWO, "-c", PROGRAM.format(does), str(tmp_path)]
+    command = [*TWO, "-c", PROGRAM.format(does), str(tmp_path), str(HELPERS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and says in done.stderr
