@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import check_gradients
+from running import EXAMPLES, module
 
 import minigan
 
@@ -139,6 +141,39 @@ def test_the_readmes_pictures_exist_and_are_small():
     pictures = [ROOT / path for path in re.findall(r"!\[.*?\]\((.*?)\)", README)]
     assert pictures
     assert sum(path.stat().st_size for path in pictures) < 50_000 * len(pictures)
+
+
+# --- The lectures in the code --------------------------------------------------------------------
+
+
+def lectures():
+    """The rows of examples/LECTURES.md: what stands in backticks in its second and third column."""
+    text = (ROOT / "examples" / "LECTURES.md").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line.startswith("| ") and "`" in line:
+            _, scripts, places = re.split(r"(?<!\\) \| ", line.strip("| "))
+            yield re.findall("`(.*?)`", scripts), re.findall("`(.*?)`", places)
+
+
+def names_in(path) -> set[str]:
+    nodes = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+    return {node.name for node in nodes if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+
+
+def test_what_the_lectures_say_has_a_script_that_takes_the_options_and_a_function():
+    shown = set()
+    for scripts, places in lectures():
+        assert scripts and places
+        for script, *options in map(shlex.split, scripts):
+            shown.add(ROOT / "examples" / script)
+            parse = getattr(module(Path(script).stem), "parse", None)
+            assert parse(options) if parse else not options
+        file = None
+        for place in places:
+            *before, name = place.rsplit(":", 1)
+            file = before[0] if before else file
+            assert name in names_in(file if file.startswith("examples/") else f"minigan/{file}")
+    assert shown == set(EXAMPLES.values())
 
 
 # --- The examples as texts -----------------------------------------------------------------------

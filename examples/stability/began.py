@@ -46,6 +46,7 @@ def parse(argv=None):
     add("--rate", type=options.above(0), default=0.03, help="BEGAN: λ, how fast k moves")
     add("--margin", type=options.above(0), default=0.5, help="EBGAN: m")
     add("--pull", type=options.finite(), default=0.1, help="EBGAN: weight of the pulling-away term")
+    options.heeded_with(p, "loss", began=("gamma", "rate"), ebgan=("margin", "pull"))
     add("--power", type=int, choices=(1, 2), default=2, help="of the error in D's energy")
     add("--no-batch-norm", action="store_true", help="in G, as in the papers")
     add("--code", type=options.whole(1), default=16, help="numbers that D squeezes through")

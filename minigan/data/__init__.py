@@ -16,7 +16,7 @@ from minigan.data.dataset import Batches, Dataset, OneOf, dequantised, to_bytes,
 from minigan.data.digits import drawn_digits
 from minigan.data.domains import DOMAINS, Domains
 from minigan.data.faces import ATTRIBUTES, HAS, drawn_faces, read_faces
-from minigan.data.folder import image_files, load_folder, load_image
+from minigan.data.folder import files_to_map, image_files, load_folder, load_image
 from minigan.data.idx import DataError, parse_idx, read_idx
 from minigan.data.mnist import COLLECTIONS, DownloadError, expand, load, set_in
 from minigan.data.pairs import SIDES, load_pairs

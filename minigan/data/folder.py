@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def image_files(folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"{folder}: {_what_is_wrong_with(folder)}")
     return sorted(files, key=lambda file: file.parts)
+
+
+def files_to_map(folder: Path) -> dict[Path, Path]:
+    """The image files, as by `image_files`, and what each will be called as a PNG.
+
+    DataError if two would have one name, and as `image_files`.
+    """
+    names = {file: file.with_suffix(".png") for file in image_files(folder)}
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            raise DataError(f"{folder}: several images would become {name}: rename one")
+    return names
 
 
 def name_of(folder: Path) -> str:

@@ -321,6 +321,10 @@ def _points(what, x, y) -> tuple[np.ndarray, np.ndarray]:
 def optimal_discriminator(p_data, p_model) -> np.ndarray:
     """D*(x) = p_data(x) / (p_data(x) + p_model(x)), Goodfellow et al. 2014, proposition 1.
 
+    Why it is the best: E ln D(x) + E ln(1 − D(G(z))) is the integral of a ln D(x) + b ln(1 − D(x)),
+    a and b being p_data(x) and p_model(x). D is free to have any value at each x, so each point is
+    a problem by itself; a / D − b / (1 − D) = 0 has the one solution D = a / (a + b), a maximum.
+
     Two arrays of densities at the same points; where both are 0, D* is arbitrary and ½ here.
     """
     p_data, p_model = np.asarray(p_data, float), np.asarray(p_model, float)

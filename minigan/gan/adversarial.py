@@ -7,6 +7,13 @@
         draw noise z⁽¹⁾ … z⁽ᵐ⁾
         descend G's gradient of      1/m Σ ln(1 − D(G(z⁽ⁱ⁾)))                 generator_step
 
+G is an implicit model: it draws samples, x = G(z), and nobody has a formula for their density p_g.
+So nothing here asks how likely x is under G, as maximum likelihood would; G learns from the slope
+of D at its samples. What both look for is a Nash equilibrium, a pair of which neither gains by
+moving alone: p_g = p_data, where the best D answers ½ everywhere. It is a saddle of the game's
+value and no minimum, and two players who each descend need not come to it: examples/stability has
+what happens then.
+
 The loop itself stands in each example. Both steps take generated samples, not noise, so that one
 forward pass of G may serve both, as in the well-known DCGAN script: the discriminator step cuts
 the samples off from G (`detach`), and the generator step asks the D that has just moved. Asking

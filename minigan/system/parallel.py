@@ -25,6 +25,7 @@ import functools
 import os
 import sys
 import time
+import warnings
 
 # By which mpiexec tells a process how many it has started: MPICH and its kin, then Open MPI.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
@@ -163,7 +164,9 @@ def world() -> World:
     if size == 1:
         return World()
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another MPI's mpiexec: see below
+            from mpi4py import MPI
     except ImportError as error:
         raise ParallelError(f"several ranks need mpi4py ({_line(error)}): {HOW}") from error
     except RuntimeError as error:  # there is mpi4py, but no library that it could load
@@ -190,4 +193,4 @@ def is_first() -> bool:
 
 
 def _line(error) -> str:
-    return " ".join(str(error).split())
+    return str(error).partition("\n")[0]

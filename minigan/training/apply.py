@@ -6,7 +6,6 @@ from pathlib import Path
 
 from minigan import data, plots
 from minigan.backend import Backend
-from minigan.data import DataError
 from minigan.engine import Tensor, no_grad
 from minigan.nn import Module
 from minigan.system import bar
@@ -26,12 +25,8 @@ def apply_to_folder(
     G: images float32 (1, size, size, channels) in [−1, 1] -> (1, h, w, 1 or 3).
     DataError, before the first, if two images would have one name; and for one that cannot be read.
     """
-    files = data.image_files(folder)
-    names = [file.with_suffix(".png") for file in files]
-    if len(set(names)) < len(names):
-        name = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{folder}: several images would become {name}: rename one")
-    for file, name in zip(bar(files, desc="images", unit=" files"), names, strict=True):
+    files = data.files_to_map(folder)
+    for file, name in bar(files.items(), desc="images", unit=" files"):
         pixels = data.load_image(folder / file, size, channels)
         shown = data.to_unit(backend.asarray(pixels[None]))
         with no_grad():

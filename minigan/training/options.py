@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import re
@@ -133,6 +134,7 @@ def parser(
     p.parallel = False
     p.presets = {"paper": paper or {}, "quick": quick or {}}
     p.free = (*_FREE_ON_RESUME, *after)
+    p.heeded = []
     p.add_argument("--out", type=Path, default=Path(out), help="the folder to write to")
     if steps is None:
         return p
@@ -174,6 +176,21 @@ def offer_ranks(p: argparse.ArgumentParser):
     p.ranks.help = "processes that share each batch, as mpiexec -n RANKS would start them"
 
 
+def heeded(p: argparse.ArgumentParser, when, fits, *names):
+    """Makes it an error to give some options where they would say nothing.
+
+    when: in words, "with --pairs FOLDER". fits: whether it is so, a function of the options.
+    """
+    p.heeded += [(name, when, fits) for name in names]
+
+
+def heeded_with(p: argparse.ArgumentParser, choice, **names):
+    """The same for options that only one value of another one heeds: loss, ebgan=("margin",)."""
+    for value, those in names.items():
+        fits = functools.partial(lambda value, args: getattr(args, choice) == value, value)
+        heeded(p, f"with --{choice} {value}", fits, *those)
+
+
 # What several examples ask for: the type, and what it is.
 SHARED = {
     "batch": (whole(2), "samples in a batch"),
@@ -207,11 +224,14 @@ def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **def
     if not split:
         words = "pixels, for faces and for a folder of images"
         p.add_argument("--size", type=whole(8), default=size, help=words)
+        drawn = "with --data faces or --data FOLDER, as digits have theirs"
+        heeded(p, drawn, lambda args: args.data not in (None, *DIGITS), "size")
     shared(p, **defaults)
     if "batch" in defaults:
         offer_ranks(p)
 
 
+DIGITS = ("mnist", "fashion-mnist", "digits")
 SIZE = 32  # pixels, unless --size says otherwise
 
 
@@ -222,6 +242,9 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
     --data A B, two folders of images that do not, and --backward, by which --apply maps from B to A
     (no part of the run: take it out of the options).
     """
+    own, given = ("pairs", "--pairs FOLDER") if paired else ("data", "--data A B")
+    heeded(p, f"without {given}", lambda args: getattr(args, own) is None, "images", "pair")
+    heeded(p, f"with {given}", lambda args: getattr(args, own) is not None, "size", "source")
     if paired:
         p.add_argument("--pairs", metavar="FOLDER", help="of images with a pair side by side each")
         p.add_argument(
@@ -229,6 +252,7 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
         )
     else:
         p.add_argument("--data", nargs=2, metavar=("A", "B"), help="two folders of images")
+        heeded(p, "with --apply FOLDER", lambda args: args.apply is not None, "backward")
         p.add_argument("--backward", action="store_true", help="--apply maps from B to A")
     size = "pixels, the side to which images in folders are resized"
     p.add_argument("--size", type=whole(8), default=SIZE, help=size)
@@ -251,11 +275,17 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
 
     `args.resume` is then the checkpoint's path, and `args.out` its folder unless given; in a run
     from the start, `args.resume` is None. CheckpointError if an option contradicts the
-    checkpoint, unless it is one of _FREE_ON_RESUME or comes after the training.
+    checkpoint, unless it is one of _FREE_ON_RESUME or comes after the training. OptionError for an
+    option that is not `heeded`.
     """
     args = p.parse_args(argv)
     _start_ranks(p, getattr(args, "ranks", None))
-    args = _parsed(p, args, argv)
+    resumed = getattr(args, "resume", None) is not None
+    args = _resumed(p, args, argv) if resumed else _with_presets(p, args, argv)
+    given = _given(p, argv)
+    for name, when, fits in p.heeded:
+        if name in given and not fits(args):
+            raise OptionError(f"--{name} is heeded only {when}: leave it out, or see to that")
     check_ranks("options", saved(args))
     return args
 
@@ -272,9 +302,8 @@ def _start_ranks(p: argparse.ArgumentParser, ranks: int | None):
         raise OptionError(f"--ranks {ranks}: {size} were started: leave the option out")
 
 
-def _parsed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
-    if getattr(args, "resume", None) is not None:
-        return _resumed(p, args, argv)
+def _with_presets(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
+    """The options of a run from the start, with what --paper and --quick make of them."""
     chosen = [preset for name, preset in p.presets.items() if getattr(args, name, False)]
     for preset in chosen:
         p.set_defaults(**{key: value for key, value in preset.items() if not callable(value)})
@@ -344,12 +373,9 @@ def _in_words(key, value) -> str:
 
 def _given(p: argparse.ArgumentParser, argv) -> dict:
     """The options that stand on the command line, without the defaults of the others."""
-    defaults = vars(p.parse_args([]))
-    unset = object()
-    p.set_defaults(**dict.fromkeys(defaults, unset))
-    given = {key: value for key, value in vars(p.parse_args(argv)).items() if value is not unset}
-    p.set_defaults(**defaults)
-    return given
+    unset = argparse.Namespace()
+    vars(unset).update(dict.fromkeys(vars(p.parse_args([]))))
+    return {key: x for key, x in vars(p.parse_args(argv, unset)).items() if x is not None}
 
 
 def saved(args: argparse.Namespace) -> dict:
@@ -434,16 +460,13 @@ def train_and_held_out(args: argparse.Namespace) -> tuple:
 def domains(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset] | None:
     """The sources and the targets that --pairs or --data mean; None if neither is given.
 
-    DataError if they cannot be had; OptionError for a --size of what is drawn.
+    DataError if they cannot be had.
     """
     if getattr(args, "pairs", None) is not None:
         return data.load_pairs(data.expand(args.pairs), args.size, source=args.source)
     if getattr(args, "data", None) is not None:
         first, second = (data.load_folder(data.expand(path), args.size) for path in args.data)
         return first, second
-    if args.size != SIZE:
-        where = "--pairs FOLDER" if hasattr(args, "pairs") else "--data A B"
-        raise OptionError(f"--size {args.size}: says how large images in folders are made: {where}")
     return None
 
 
@@ -451,12 +474,10 @@ def to_apply(args: argparse.Namespace) -> Path | None:
     """The folder that --apply names, looked at before the run; and taken out of the options, as it
     is no part of the run and its checkpoint. None if there is none.
 
-    DataError if there is no such folder or no image in it; OptionError for --backward without it.
+    DataError if there is no such folder, no image in it, or two would become one.
     """
     folder = vars(args).pop("apply")
-    if folder is None and getattr(args, "backward", False):
-        raise OptionError("--backward: says which way --apply FOLDER maps, and there is none")
     if folder is not None:
         folder = data.expand(folder)
-        data.image_files(folder)
+        data.files_to_map(folder)
     return folder

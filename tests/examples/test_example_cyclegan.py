@@ -116,4 +116,4 @@ def test_a_folder_is_mapped_either_way_and_by_the_average(tmp_path):
     after = arrays(tmp_path / "run")
     assert all((after[key] == x).all() for key, x in before.items())
     _, err = run("cyclegan", *SMALL, "--backward", *out, status=2)
-    assert "--backward: says which way --apply FOLDER maps" in complaint(err)
+    assert "--backward is heeded only with --apply FOLDER" in complaint(err)

@@ -9,7 +9,8 @@ from running import arrays, complaint, module, run
 
 from minigan import data
 
-SMALL = ["--images=40", "--steps=2", "--width=4", "--batch=4"]
+OWN = ["--steps=2", "--width=4", "--batch=4"]
+SMALL = [*OWN, "--images=40"]
 MARKS = r"energy ([\d.]+)% .* right in ([\d.]+)% .* off by ([\d.]+), houses ([\d.]+)%"
 
 
@@ -64,7 +65,7 @@ def test_other_runs_are_shown_beside_and_the_run_stays_as_it_was(small, tmp_path
 
 
 def test_runs_that_can_not_be_shown_beside(small, pairs, tmp_path):
-    run("pix2pix", *SMALL, "--pairs", pairs, "--size=16", "--out", tmp_path / "own")
+    run("pix2pix", *OWN, "--pairs", pairs, "--size=16", "--out", tmp_path / "own")
     run("mode_collapse", "--steps=1", "--frames=1", "--batch=8", "--out", tmp_path / "other")
     for name in ("own", "other"):
         _, err = run("pix2pix", *SMALL, "--beside", tmp_path / name, status=2)
@@ -84,7 +85,7 @@ def pairs(tmp_path):
 def test_a_folder_is_mapped_from_a_checkpoint_and_the_run_stays_as_it_was(pairs, tmp_path):
     """By images of another size than the run's; and again, to the very same files."""
     out, mine = tmp_path / "run", tmp_path / "mine"
-    run("pix2pix", *SMALL, "--pairs", pairs, "--size=16", "--out", out)
+    run("pix2pix", *OWN, "--pairs", pairs, "--size=16", "--out", out)
     (mine / "deep").mkdir(parents=True)
     Image.new("RGB", (40, 30), (9, 99, 200)).save(mine / "deep" / "a.jpg")
     before = {key: value.tobytes() for key, value in arrays(out).items()}
@@ -100,7 +101,7 @@ def test_a_folder_is_mapped_from_a_checkpoint_and_the_run_stays_as_it_was(pairs,
 
 
 def test_pairs_whose_halves_are_swapped_or_of_another_size_do_not_go_on(pairs, tmp_path):
-    run("pix2pix", *SMALL, "--pairs", pairs, "--size=16", "--out", tmp_path)
+    run("pix2pix", *OWN, "--pairs", pairs, "--size=16", "--out", tmp_path)
     for argv, said in (
         (["--source", "right"], "was made with --source left"),
         (["--size", "8"], "was made with --size 16, which a run with --size 8 does not continue"),

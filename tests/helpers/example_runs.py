@@ -24,6 +24,8 @@ class Example(NamedTuple):
     writes: str  # the names of the files that it leaves
     options: dict  # what each of its options does: {option: Row}
     smaller: dict = MappingProxyType({})  # what has no option, made small: {name in it: value}
+    # Options, and one of the small run's that does not go with them.
+    instead: tuple = (("--epochs", "--steps"), ("--data digits", "--size"))
     ways: dict = MappingProxyType({})  # other ways through its code: {name: options}
     mistakes: tuple = ()  # (options, what the one line says), besides those that many have
     loses: str = ""  # options with which the weights are lost, and
@@ -440,6 +442,7 @@ RUNS = {
     ),
     "pix2pix": Example(
         small="--images 40 --steps 2 --width 4 --batch 4 --every 2",
+        instead=(("--pairs", "--images"),),
         smaller={"COUNTED": 8},
         writes="checkpoint.safetensors pix2pix.png samples_000002.png training.gif",
         resumes=True,
@@ -448,7 +451,7 @@ RUNS = {
         | {
             "--batch": Row("2 8"),
             "--images": Row("30 50"),
-            "--pairs": Row("PAIRS", on="--size 8"),
+            "--pairs": Row("PAIRS"),
             "--source": Row("right", on="--pairs PAIRS --size 8"),
             "--size": Row("12 16", on="--pairs PAIRS"),
             "--apply": Row("IMAGES CLASSES", applied),
@@ -462,7 +465,9 @@ RUNS = {
         },
         ways={"pairs": "--pairs PAIRS --size 8", "the error alone": "--no-gan"},
         mistakes=(
-            ("--size 64", "--size 64: says how large images in folders are made: --pairs FOLDER"),
+            ("--size 64", "--size is heeded only with --pairs FOLDER"),
+            ("--source right", "--source is heeded only with --pairs FOLDER"),
+            ("--pairs PAIRS --images 9", "--images is heeded only without --pairs FOLDER"),
             ("--pairs PAIRS --size 8 --stages 4", "--size 8: wanted 16 or more for --stages 4"),
             ("--pairs PAIRS --size 9", "image size 9: expected one that halves evenly"),
             ("--pairs IMAGES --size 8", "8 x 8 pixels, wanted a pair side by side"),
@@ -479,6 +484,7 @@ RUNS = {
     ),
     "cyclegan": Example(
         small="--images 40 --steps 2 --width 4 --batch 4 --every 2",
+        instead=(("--data", "--images"),),
         smaller={"COUNTED": 20},
         writes="checkpoint.safetensors cyclegan.png samples_000002.png training.gif",
         resumes=True,
@@ -488,7 +494,7 @@ RUNS = {
             "--batch": Row("2 8"),
             "--images": Row("30 50"),
             "--pair": Row("day"),
-            "--data": Row("IMAGES,OTHER OTHER,IMAGES", on="--size 8"),
+            "--data": Row("IMAGES,OTHER OTHER,IMAGES"),
             "--size": Row("16 24", on="--data IMAGES OTHER"),
             "--apply": Row("IMAGES CLASSES", applied),
             "--backward": Row(seen=applied_backward, on="--apply IMAGES"),
@@ -505,7 +511,8 @@ RUNS = {
         mistakes=(
             ("--data IMAGES no/such/folder", "no such folder of images"),
             ("--data IMAGES OTHER --size 9", "--size 9: expected a multiple of 4"),
-            ("--size 64", "--size 64: says how large images in folders are made: --data A B"),
+            ("--size 64", "--size is heeded only with --data A B"),
+            ("--data IMAGES OTHER --pair day", "--pair is heeded only without --data A B"),
             ("--apply no/such/folder", "no such folder of images"),
             ("--pair night", "invalid choice"),
             ("--identity 5", "--identity: one of hue is grey, the other is not"),
@@ -665,7 +672,13 @@ RUNS = {
     ),
     "ais": Example(
         small="--data digits --steps 2 --batch 8 --latent 2 --count 3 --temperatures 2 --chains 2",
-        smaller={"GRID": (0.1, 0.2), "CENTRES": 20, "LINEAR": (2, 3, 4), "LADDER": (1, 2, 3)},
+        smaller={
+            "HIDDEN": (4, 5, 6, 7),
+            "GRID": (0.1, 0.2),
+            "CENTRES": 20,
+            "LINEAR": (2, 3, 4),
+            "LADDER": (1, 2, 3),
+        },
         writes="ais.json ais.png annealed checkpoint.safetensors",
         resumes=True,
         options=TRAINING
@@ -742,6 +755,8 @@ RUNS = {
         },
         ways={"ebgan": "--loss ebgan"},
         mistakes=(
+            ("--margin 1", "--margin is heeded only with --loss ebgan"),
+            ("--loss ebgan --rate 1", "--rate is heeded only with --loss began"),
             ("--gamma 1.5", "gamma is 1.5"),
             ("--rate 0", "expected a number > 0"),
             ("--margin -1", "expected a number > 0"),

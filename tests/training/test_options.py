@@ -64,6 +64,26 @@ def test_a_quick_run_goes_on_as_it_was(quick, tmp_path):
         parse("--resume", path, "--quick", quick=quick)
 
 
+def test_an_option_that_would_say_nothing_is_an_error():
+    """Given, whatever its value; a default, or what a preset makes of it, is no such thing."""
+    p = options.parser("", out="nowhere", steps=100, quick={"rate": 3})
+    p.add_argument("--loss", choices=("a", "b"), default="a")
+    p.add_argument("--rate", type=int, default=1)
+    p.add_argument("--self", action="store_true")
+    p.add_argument("--more", action="append")
+    options.heeded_with(p, "loss", a=("rate", "self"), b=("more",))
+    assert options.parse(p, ["--rate", "1", "--self"]).rate == 1
+    assert options.parse(p, ["--quick", "--loss", "b"]).rate == 3
+    assert options.parse(p, ["--loss", "b", "--more", "x", "--more", "y"]).more == ["x", "y"]
+    for name, argv in (
+        ("rate is heeded only with --loss a", ["--loss", "b", "--rate", "1"]),
+        ("self is heeded only with --loss a", ["--loss", "b", "--self"]),
+        ("more is heeded only with --loss b", ["--more", "x"]),
+    ):
+        with pytest.raises(options.OptionError, match=name):
+            options.parse(p, argv)
+
+
 def test_without_quick_there_is_no_such_option(capsys):
     with pytest.raises(SystemExit):
         parse("--quick", quick=None)
@@ -193,7 +213,14 @@ def test_images_to_map_are_looked_at_before_the_run_and_are_no_part_of_it(folder
     args = translate("--apply", folders / "A")
     assert options.to_apply(args) == folders / "A" and "apply" not in options.saved(args)
     assert options.to_apply(translate()) is None
-    for folder, said in (("nowhere", "no such folder of images"), ("none", "no images here")):
+    (folders / "two").mkdir()
+    for name in ("a.png", "a.bmp"):
+        Image.new("RGB", (8, 8)).save(folders / "two" / name)
+    for folder, said in (
+        ("nowhere", "no such folder of images"),
+        ("none", "no images here"),
+        ("two", "several images would become a.png"),
+    ):
         with pytest.raises(data.DataError, match=said):
             options.to_apply(translate("--apply", folders / folder))
 
