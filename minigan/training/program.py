@@ -60,7 +60,7 @@ def run(main):
 
 
 def _outcome(main) -> tuple[int, str | None]:
-    """The exit status of main(), and what there is to say of it if it failed."""
+    """The exit status of main(), and what there is to say of it if it failed, or None."""
     try:
         with Interrupt(patient=False):
             return main(), None
@@ -73,7 +73,7 @@ def _outcome(main) -> tuple[int, str | None]:
     except SystemExit as error:  # argparse, which has said what it had to say
         if _ranks().size == 1 or not error.code:
             raise
-        return error.code, None if is_first() else f"error: a rank ended with status {error.code}"
+        return error.code, "" if is_first() else f"error: a rank ended with status {error.code}"
     except Exception as error:
         if isinstance(error, (MemoryError, ValueError, OverflowError)) and is_too_big(error):
             return 2, f"error: not enough memory: {error}: ask for smaller sizes"

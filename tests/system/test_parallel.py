@@ -174,6 +174,10 @@ PROGRAMS = {  # what each rank does, and the line that one of them says
         "add(fake_device(devices=1))",
         "device 'cuda': 2 ranks here, but GPUs: 1; each needs its own",
     ),
+    "arguments": (
+        "Ranks.PATIENCE = 0.1\n options.parse(p, ['--steps', 'x'] if rank else [])",
+        "a rank ended with status 2",
+    ),
     "one alone": (
         "Ranks.PATIENCE = 0.1\n if rank == 0: time.sleep(60)\n raise OptionError('I alone')",
         "I alone",
