@@ -9,6 +9,7 @@ weights, which is steadier than G; and one forward pass of G for both moves of a
     python examples/dcgan_mnist.py --data fashion-mnist --epochs 5
     python examples/dcgan_mnist.py --loss wasserstein --critic-steps 5      and --clip 0.01
     python examples/dcgan_mnist.py --resume --steps 5000          go on where the last run ended
+    python examples/dcgan_mnist.py --ranks 2                      two processes share each batch
 
 It writes samples_*.png from the same noise at intervals, losses.png, training.gif and
 checkpoint.safetensors. Ctrl-C ends the run after the step in progress and saves it.
@@ -48,7 +49,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     dataset = options.dataset(args)
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     critic, moves = args.loss == "wasserstein", args.critic_steps
     objective, record = losses.OBJECTIVES[args.loss](), Record(*GAME)
     with options.building():
@@ -73,7 +74,7 @@ def main(argv=None):
     def step():
         for _ in range(moves):
             # (1) D: tell the real images from G's
-            real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
+            real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, batches.share)))
             d = discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
             if args.clip:
                 optim.clip_weights(D, args.clip)

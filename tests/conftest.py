@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).with_name("helpers")))
 
 import pytest
 from checks import gpu_is_there
+from fake_device import fake_device
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -56,27 +57,6 @@ def drawn_once():
 # --- The GPU, and what stands in for it ----------------------------------------------------------
 
 
-class FakeProducts:
-    """In place of cuBLAS: the products of the fake device."""
-
-    def __init__(self, fake):
-        self._fake = fake
-
-    def gemm(self, a, b, out, *, tf32):
-        self._fake.gemm(a, b, out)
-
-
-def _fake_device():
-    import fake_cupy
-
-    from minigan.backend import cuda
-
-    fake = fake_cupy.make()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda, "WORKSPACE", 1024)  # of cuBLAS, which is not there
-        return cuda.CudaBackend(fake, lambda backend: FakeProducts(fake))
-
-
 @functools.cache
 def _real_device():
     from minigan.backend.cuda import open_device
@@ -95,7 +75,7 @@ def cuda(request, monkeypatch):
     """
     from minigan import backend
 
-    device = {"fake": _fake_device, "real": _real_device}[request.param]()
+    device = {"fake": fake_device, "real": _real_device}[request.param]()
     monkeypatch.setattr(device, "precision", "float32")
     monkeypatch.setitem(backend._BACKENDS, "cuda", device)
     monkeypatch.setitem(backend._BACKEND_OF_TYPE, device.xp.ndarray, device)

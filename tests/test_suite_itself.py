@@ -233,6 +233,7 @@ INNER = {
     *("is_number", "check_broadcast", "check_fits", "axis_of", "check_alike", "check_labels"),
     *("reduced", "whole_number", "backward", "lift", "named", "one_tuple", "record_if"),
     *("check_images", "check_sizes", "expect", "pair", "wrong_shape"),
+    *("mean_over_ranks", "rows_of_all_ranks"),  # checked on ranks, in system/test_parallel.py
 }
 
 

@@ -64,7 +64,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, test = options.train_and_test(args)
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     gaussian, hidden = args.likelihood == "gaussian", [args.hidden] * 2 if args.hidden else []
     with options.building():
         batches = Batches(train, args.batch, args.seed, backend)
@@ -86,7 +86,7 @@ def main(argv=None):
         x = Tensor(seen(batches.next(), noise))
 
         # E says where z may be, one such z is drawn, and G says how likely it makes x
-        bound = elbo(E, G, p, x, Tensor(sampler.noise(noise, args.batch)))
+        bound = elbo(E, G, p, x, Tensor(sampler.noise(noise, batches.share)))
         reconstruction, kl = bound.reconstruction.mean(), bound.kl.mean()
         optimizer.descend(args.beta * kl - reconstruction)
         record.add(reconstruction, kl)

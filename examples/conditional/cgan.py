@@ -66,7 +66,7 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     backend, dataset = options.device(args), lesson(options.dataset(args), args)
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     classes = len(dataset.classes)
     objective, record = losses.NonSaturating(), Record(*GAME)
     if args.discriminator == "auxiliary":
@@ -89,7 +89,7 @@ def main(argv=None):
     def step():
         # Samples of the real images' labels: of every class as many as the data have.
         x, y = map(Tensor, batches.next())
-        fake = G(Tensor(sampler.noise(noise, args.batch)), y)
+        fake = G(Tensor(sampler.noise(noise, batches.share)), y)
         d = discriminator_step(D, D_optimizer, objective, (x, y), (fake, y))
         g = generator_step(D, G_optimizer, objective, (fake, y))
         average.update()

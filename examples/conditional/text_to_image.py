@@ -38,6 +38,7 @@ def parse(argv=None):
         steps=3200,
         out="runs/text_to_image",
         resumable=True,
+        parallel=True,
         quick={"steps": lambda n: max(1, n // 4), "every": 200},
     )
     options.shared(p, batch=64, width=24, hidden=256, latent=32, lr_g=1e-3, lr_d=5e-4, every=400)
@@ -74,7 +75,7 @@ def main(argv=None):
     if args.shuffle:
         mixed = np.random.default_rng(args.seed).permutation(dataset.labels)
         dataset = replace(dataset, labels=mixed)
-    weights, noise = backend.generator(args.seed).spawn(2)
+    weights, noise = backend.generator(args.seed).spawn(2, shared=[1])
     with options.building():
         batches = Batches(dataset, args.batch, args.seed, backend, group=args.group)
         shape = {"rng": weights, "channels": 3, "width": args.width, "hidden": args.hidden}
@@ -89,16 +90,16 @@ def main(argv=None):
 
     def said(labels):
         """One of the captions of each scene, the same within a group."""
-        which = noise.integers(0, k, (args.batch // args.group, 1))
+        which = noise.integers(0, k, (batches.share // args.group, 1))
         return Tensor(table.take((labels.reshape(-1, args.group) * k + which).reshape(-1), axis=0))
 
     def other(labels):
         """For each scene one that differs in one attribute, and is not held out."""
         m = near.shape[1]
-        return near.reshape(-1).take(labels * m + noise.integers(0, m, (args.batch,)))
+        return near.reshape(-1).take(labels * m + noise.integers(0, m, (batches.share,)))
 
     def z():
-        return Tensor(noise.normal((args.batch, args.latent)))
+        return Tensor(noise.normal((batches.share, args.latent)))
 
     def blended(D, real, fake):
         """GAN-INT: what G makes of blends of two captions is to look real and fit the blend."""

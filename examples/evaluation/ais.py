@@ -63,7 +63,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, test = options.train_and_test(args)
-    weights, noise, chance = backend.generator(args.seed).spawn(3)
+    weights, noise, chance = backend.generator(args.seed).spawn(3, shared=[1])
     with options.building():
         batches = Batches(train, args.batch, args.seed, backend)
         _, size, _, channels = train.images.shape
@@ -71,7 +71,7 @@ def main(argv=None):
         shape = {"latent": args.latent, "hidden": HIDDEN, "size": size, "channels": channels}
         E = GaussianEncoder([pixels, *HIDDEN[2:0:-1], args.latent], rng=weights)
         V, G = (vae_decoder(rng=weights, **shape) for _ in range(2))
-        p = GaussianLikelihood(rng=weights)
+        p, objective = GaussianLikelihood(rng=weights), losses.Wasserstein()
         D = Sequential(Flatten(), mlp([pixels, 256, 256, 1], rng=weights), name="D")
         learnt = [*E.parameters(), *V.parameters(), *p.parameters()]
         V_optimizer = optim.Adam(learnt, optim.cosine(args.lr, args.steps))
@@ -79,7 +79,7 @@ def main(argv=None):
         G_optimizer = optim.Adam(G, optim.linear_decay(args.lr_g, args.steps), betas=(0.5, 0.9))
         D_optimizer = optim.Adam(D, D_rate, betas=(0.5, 0.9))
         average, penalty = optim.EMA(G, 0.995), gradient_penalty(noise)
-    z, objective, record = (args.batch, args.latent), losses.Wasserstein(), Record("elbo", "loss_d")
+    z, record = (batches.share, args.latent), Record("elbo", "loss_d")
 
     def real():
         """Pixels and noise, over 256: here and below, for both models and all measures."""

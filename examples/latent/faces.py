@@ -51,7 +51,7 @@ def parse(argv=None):
 def main(argv=None):
     args = parse(argv)
     backend, dataset = options.device(args), options.dataset(args)
-    weights, noise, moves, fixed = backend.generator(args.seed).spawn(4)
+    weights, noise, moves, fixed = backend.generator(args.seed).spawn(4, shared=[1, 2])
     objective, record = losses.NonSaturating(), Record(*GAME)
     with options.building():
         batches = data.Batches(dataset, args.batch, args.seed, backend)
@@ -76,7 +76,7 @@ def main(argv=None):
         return data.shifted(images, moves, args.shift, black=False) if args.shift else images
 
     def step():
-        x, fake = real(), G(Tensor(sampler.noise(noise, args.batch)))
+        x, fake = real(), G(Tensor(sampler.noise(noise, batches.share)))
         d = discriminator_step(D, D_optimizer, objective, x, fake)
         g = generator_step(D, G_optimizer, objective, fake)
         average.update()

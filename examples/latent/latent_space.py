@@ -72,7 +72,7 @@ def main(argv=None):
     train, test = options.train_and_held_out(args)
     shape = dict(zip(("size", "channels"), train.images.shape[2:], strict=True))
     ends = [data.load_image(file, **shape) for file in files or ()]
-    weights, noise, points = backend.generator(args.seed).spawn(3)
+    weights, noise, points = backend.generator(args.seed).spawn(3, shared=[1])
     if not path and (status := trained(args, train, shape, weights, noise)):
         return status
     space = LatentSpace(path or args.out / checkpoint.NAME, points, train)
@@ -106,7 +106,7 @@ def trained(args, train, shape, weights, noise) -> int:
     average = optim.EMA(G, 0.99)
 
     def step():
-        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
+        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, batches.share)))
         d = discriminator_step(D, D_optimizer, objective, real, fake)
         g = generator_step(D, G_optimizer, objective, fake)
         average.update()

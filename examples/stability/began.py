@@ -61,7 +61,7 @@ def main(argv=None):
     backend, dataset = options.device(args), options.dataset(args)
     beside = vars(args).pop("beside")  # no part of this run, nor of its checkpoint
     beside = numbers_of(beside) if beside else {}
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     with options.building():
         batches = Batches(dataset, args.batch, args.seed, backend)
         if args.loss == "began":
@@ -87,7 +87,7 @@ def main(argv=None):
     penalty = pull if args.loss == "ebgan" and args.pull else None
 
     def step():
-        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
+        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, batches.share)))
 
         # (1) D: rebuild the real images well, and G's badly, as far as k (or the margin) asks
         d = discriminator_step(D, D_optimizer, objective, real, fake)

@@ -39,6 +39,7 @@ def parse(argv=None):
         steps=8000,
         out="runs/mode_collapse",
         resumable=True,
+        parallel=True,
         quick={"steps": lambda steps: max(1, steps // 8)},
     )
     add = p.add_argument
@@ -53,7 +54,7 @@ def parse(argv=None):
     args = options.parse(p, argv)
     if args.critic_steps is None:
         args.critic_steps = 5 if args.loss == "wasserstein" else 1
-    if args.batch % args.pack:
+    if options.share(args) % args.pack:
         raise OptionError(f"--batch {args.batch} can't be packed by --pack {args.pack}")
     return args
 
@@ -64,8 +65,8 @@ def main(argv=None):
     density = Ring() if args.data == "ring" else Grid()
     # The networks see numbers of order one: x = scale · (what they see).
     scale = 1.0 if args.data == "ring" else 2 * math.sqrt(2)
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
-    objective = losses.OBJECTIVES[args.loss]()
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
+    objective, share = losses.OBJECTIVES[args.loss](), options.share(args)
     with options.building():
         G = generator(args, weights)
         D = discriminator(args, weights)
@@ -84,14 +85,14 @@ def main(argv=None):
     def step():
         for _ in range(args.critic_steps):
             # (1) D: tell the data's points from G's
-            real = Tensor(density.sample(noise, args.batch) / scale)
-            fake = G(Tensor(noise.normal((args.batch, args.latent))))
+            real = Tensor(density.sample(noise, share) / scale)
+            fake = G(Tensor(noise.normal((share, args.latent))))
             d = discriminator_step(D, D_optimizer, objective, real, fake, penalty=penalty)
 
         # (2) G: make the D that has just moved take its points for the data's
         g = generator_step(D, G_optimizer, objective, fake, real=real)
         for _ in range(args.answers - 1):
-            fake = G(Tensor(noise.normal((args.batch, args.latent))))
+            fake = G(Tensor(noise.normal((share, args.latent))))
             g = generator_step(D, G_optimizer, objective, fake, real=real)
         record.add(d.loss, g.loss)
 

@@ -54,7 +54,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, validation, test = images(args)
-    weights, noise, dropout, fixed = backend.generator(args.seed).spawn(4)
+    weights, noise, dropout, fixed = backend.generator(args.seed).spawn(4, shared=[1, 2])
     objective, record = losses.NonSaturating(), Record(*GAME)
     curve = Record("step", "log_likelihood")  # of the validation images
     with options.building():
@@ -73,7 +73,7 @@ def main(argv=None):
 
     def step():
         real = Tensor(0.5 * batches.next() + 0.5)  # from [−1, 1] to [0, 1], as G's sigmoids
-        fake = G(Tensor(sampler.noise(noise, args.batch)))
+        fake = G(Tensor(sampler.noise(noise, batches.share)))
 
         # (1) D: tell the real images from G's
         d = discriminator_step(D, D_optimizer, objective, real, fake)

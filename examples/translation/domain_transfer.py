@@ -90,7 +90,7 @@ def main(argv=None):
     if train.classes != new.classes:
         raise OptionError(f"--data {args.data}: {train.name} has no digits, as the sources have")
     sources = data.cluttered_digits(args.images, args.seed)
-    weights, noise = backend.generator(args.seed).spawn(2)
+    weights, noise = backend.generator(args.seed).spawn(2, shared=[1])
     with options.building():
         sets = (sources, args.seed), (train, args.seed + 1)
         batches = tuple(Batches(part, args.batch, seed, backend) for part, seed in sets)

@@ -74,7 +74,7 @@ def main(argv=None):
             raise OptionError(f"--{name} {side}: images have {size} pixels a side, wanted fewer")
     if args.starts > args.pool:
         raise OptionError(f"--starts {args.starts}: want at most --pool {args.pool}")
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     shape = {"size": size, "channels": channels, "width": args.width, "hidden": args.hidden}
     with options.building():
         batches = data.Batches(train, args.batch, args.seed, backend)
@@ -87,7 +87,7 @@ def main(argv=None):
 
     def step():
         # (1) D: tell the real images, which have no holes, from G's
-        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, args.batch)))
+        real, fake = Tensor(batches.next()), G(Tensor(sampler.noise(noise, batches.share)))
         d = discriminator_step(D, D_optimizer, objective, real, fake)
 
         # (2) G: make what the D that has just moved takes for real ones

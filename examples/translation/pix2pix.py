@@ -78,7 +78,7 @@ def main(argv=None):
         raise OptionError(f"--size {args.size}: wanted {least} or more for --stages {args.stages}")
     maps, pictures = given or data.drawn_regions(args.images, args.seed)
     new = given or data.drawn_regions(COUNTED, [args.seed, 1])
-    weights, dropout = backend.generator(args.seed).spawn(2)
+    weights, dropout = backend.generator(args.seed).spawn(2, shared=[1])
     with options.building():
         batches = Batches((maps, pictures), args.batch, args.seed, backend)
         G = generator(args, weights, dropout)

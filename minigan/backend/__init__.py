@@ -4,12 +4,18 @@ Which backend an array belongs to is read off the array, so both devices can be 
 process and no global setting decides anything. Code above this folder reaches NumPy, or CuPy,
 only through `backend.xp`.
 
-In the order of reading: base, host, capture, philox, cublas, cuda (with kernels.cu).
+In the order of reading: base, host, capture, philox, cublas, nccl, cuda (with kernels.cu).
 """
 
 from __future__ import annotations
 
-from minigan.backend.base import Backend, CaptureError, DeviceError, Generator, Window
+from minigan.backend.base import (
+    Backend,
+    CaptureError,
+    DeviceError,
+    Generator,
+    Window,
+)
 from minigan.backend.host import HOST_TYPES, cpu
 
 _BACKENDS = {"cpu": cpu}

@@ -21,6 +21,11 @@ import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from minigan.system import world
+from minigan.system.parallel import World
+
+ALONE = World()  # for what is computed from a rank's own rows, however many ranks there are
+
 
 class DeviceError(RuntimeError):
     """A device was asked for that is not there, or two devices met in one operation."""
@@ -84,9 +89,18 @@ class Generator(ABC):
     def permutation(self, n):
         """The numbers 0 … n − 1 in random order, int64 of shape (n,)."""
 
+    def spawn(self, count, *, shared=()) -> list[Generator]:
+        """`count` new generators, statistically independent of this one and of each other.
+
+        shared: the places of those from whose draws each rank takes its rows; see `Share`. Where
+        there is one rank, they are as the others.
+        """
+        places = shared if world().size > 1 else ()
+        return [Share(g) if k in places else g for k, g in enumerate(self._spawn(count))]
+
     @abstractmethod
-    def spawn(self, count) -> list[Generator]:
-        """`count` new generators, statistically independent of this one and of each other."""
+    def _spawn(self, count) -> list[Generator]:
+        """Those that draw for all ranks."""
 
     @abstractmethod
     def state(self) -> dict:
@@ -98,6 +112,57 @@ class Generator(ABC):
 
         A stream from another device can't be continued: a new one begins, fixed by that state.
         """
+
+    @property
+    def whole(self) -> Generator:
+        """The generator that draws for all ranks; see `Share`."""
+        return self
+
+
+class Share(Generator):
+    """A generator whose draws are this rank's rows of a draw for all ranks.
+
+    Asked for n rows, it draws size · n from a stream that is the same on every rank, and keeps
+    those that are this rank's. So any number of ranks sees the numbers that one alone would see,
+    in whatever batches, and a run can go on with another number of them. What is thrown away costs
+    some 8 ns a number. The first axis of a draw counts samples; a single number, and a permutation,
+    are the same on all ranks.
+    """
+
+    def __init__(self, generator: Generator):
+        self._whole, self.backend = generator.whole, generator.backend
+
+    @property
+    def whole(self):
+        return self._whole
+
+    def normal(self, shape, dtype="float32"):
+        return self._rows(shape, lambda shape: self._whole.normal(shape, dtype))
+
+    def uniform(self, shape, low=0.0, high=1.0, dtype="float32"):
+        return self._rows(shape, lambda shape: self._whole.uniform(shape, low, high, dtype))
+
+    def integers(self, low, high, shape):
+        return self._rows(shape, lambda shape: self._whole.integers(low, high, shape))
+
+    def _rows(self, shape, draw):
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not shape:
+            return draw(shape)
+        n = shape[0] * world().size
+        return draw((n, *shape[1:]))[world().part(n)]
+
+    def permutation(self, n):
+        return self._whole.permutation(n)
+
+    def _spawn(self, count):
+        return [Share(child) for child in self._whole.spawn(count)]
+
+    def state(self) -> dict:
+        return self._whole.state()
+
+    def load_state(self, state: dict):
+        self._whole.load_state(state)
 
 
 def seed_from(state: dict) -> int:
@@ -259,9 +324,11 @@ class Backend(ABC):
         """x where `condition` holds, 0 elsewhere, whatever x is there: ∞ · 0 would be NaN."""
 
     @abstractmethod
-    def normalize(self, x, scale, shift, axes, eps):
+    def normalize(self, x, scale, shift, axes, eps, across=ALONE):
         """y = γ (x − μ) / √(σ² + ε) + β, with μ and σ² over `axes`; γ and β (or None) vary only
         behind these. Returns y, μ, σ² and `kept`, what the gradient will be computed from.
+
+        μ and σ² are also over the ranks of the world `across`, which have as many values each.
         """
 
     @abstractmethod
@@ -274,7 +341,10 @@ class Backend(ABC):
 
     @abstractmethod
     def normalize_grad(self, g, kept, mu, variance, scale, sums, axes, eps):
-        """The gradient in x, γ r (g − mean g − (x − μ) r² mean(g (x − μ))), r = 1/√(σ² + ε)."""
+        """The gradient in x, γ r (g − mean g − (x − μ) r² mean(g (x − μ))), r = 1/√(σ² + ε).
+
+        `sums`: of `normalize_sums`, or their mean over the ranks that μ and σ² were over.
+        """
 
     @abstractmethod
     def normalize_input(self, kept, mu):

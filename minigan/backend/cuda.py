@@ -3,7 +3,8 @@
 The arrays' arithmetic is CuPy's, which has NumPy's names. What this file adds is what makes a GPU
 fast: kernels that do in one pass what NumPy does in five (`kernels.cu`), random numbers that a
 kernel makes out of a counter (`philox.py`), matrix products that can be recorded (`cublas.py`), and
-whole training steps that are recorded once and replayed without Python (`capture.py`).
+whole training steps that are recorded once and replayed without Python (`capture.py`). Where there
+are several ranks, each has a GPU (`nccl.py`).
 
 All work goes to one stream, which is made the current one, so that whatever is done in order here
 is done in order there. CuPy's current stream belongs to a thread: each thread that computes asks
@@ -20,10 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backend.base import Backend, DeviceError, Window, check_bytes, size_over
+from minigan.backend.base import ALONE, Backend, DeviceError, Window, check_bytes, size_over
 from minigan.backend.capture import Captured, DeviceLive, DeviceLog
 from minigan.backend.cublas import Cublas, loaded_library
+from minigan.backend.nccl import Nccl, own_gpu
 from minigan.backend.philox import PhiloxGenerator
+from minigan.system import world
 
 THREADS = 256  # in a block
 MOST_BLOCKS = 65_535  # the kernels' loops go on from there
@@ -128,6 +131,7 @@ class CudaBackend(Backend):
 
     def __init__(self, cupy, products):
         self.xp = self.cupy = cupy
+        self.gpu = own_gpu(cupy) if world().size > 1 else None
         self.thread = ThreadState()
         self._constants = {}
         self._pool = cupy.cuda.MemoryPool()
@@ -136,9 +140,13 @@ class CudaBackend(Backend):
         self.enter()
         self.workspace = cupy.empty(WORKSPACE, "uint8")
         self._products = products(self)
+        if self.gpu is not None:
+            world().join(cupy.ndarray, Nccl(self))
 
     def enter(self):
         if not self.thread.entered:
+            if self.gpu is not None:
+                self.cupy.cuda.Device(self.gpu).use()
             self.stream.use()
             self.thread.entered = True
 
@@ -318,13 +326,15 @@ class CudaBackend(Backend):
         self.launch("rectify_grad", y.size, g, self._dense(y), out, y.dtype.type(slope), y.size)
         return out
 
-    def normalize(self, x, scale, shift, axes, eps):
+    def normalize(self, x, scale, shift, axes, eps, across=ALONE):
         x, (a, b, c), kept_shape = self._dense(x), *_folded(x.shape, axes)
         mu, variance = (self.empty(kept_shape, x.dtype) for _ in range(2))
         slices = _slices(b)
         parts = [self.empty((slices, a, c), x.dtype) for _ in range(2)]
         self.launch("moments_partial", slices * a * c, x, *parts, a, b, c, np.int32(slices))
         self.launch("moments_combine", a * c, *parts, mu, variance, a, b, c, np.int32(slices))
+        if across.size > 1:
+            mu, variance = _over_ranks(mu, variance, across)
         y = self.empty(x.shape, x.dtype)
         affine = [self._channels(p, x.shape, axes) for p in (scale, shift)]
         self.launch("normalize", x.size, x, mu, variance, *affine, y, x.dtype.type(eps), a, b, c)
@@ -417,6 +427,12 @@ def _folded(shape, axes):
     first, last = axes[0], axes[-1] + 1
     kept = (*shape[:first], *(1,) * (last - first), *shape[last:])
     return (*map(math.prod, (shape[:first], shape[first:last], shape[last:])),), kept
+
+
+def _over_ranks(mu, variance, across):
+    """The mean and the variance of all ranks' values, of those of each, which has as many."""
+    mean = across.mean(mu.copy())
+    return mean, across.mean(variance + (mu - mean) ** 2)
 
 
 def _slices(rows):

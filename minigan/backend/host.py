@@ -7,7 +7,15 @@ import math
 
 import numpy as np
 
-from minigan.backend.base import Backend, Generator, Window, check_bytes, seed_from, size_over
+from minigan.backend.base import (
+    ALONE,
+    Backend,
+    Generator,
+    Window,
+    check_bytes,
+    seed_from,
+    size_over,
+)
 from minigan.system import keep_freed_memory
 
 
@@ -31,7 +39,7 @@ class HostGenerator(Generator):
     def permutation(self, n):
         return self._numpy.permutation(n)
 
-    def spawn(self, count) -> list[HostGenerator]:
+    def _spawn(self, count) -> list[HostGenerator]:
         children = self._numpy.bit_generator.seed_seq.spawn(count)
         return [HostGenerator(self.backend, child) for child in children]
 
@@ -194,11 +202,11 @@ class Host(Backend):
         step *= g
         return step
 
-    def normalize(self, x, scale, shift, axes, eps):
+    def normalize(self, x, scale, shift, axes, eps, across=ALONE):
         share = 1 / size_over(x.shape, axes)
-        mu = self.sum(x, axes, True) * share
+        mu = across.mean(self.sum(x, axes, True) * share)
         centred = x - mu
-        variance = self.sum(centred * centred, axes, True) * share
+        variance = across.mean(self.sum(centred * centred, axes, True) * share)
         k = 1 / np.sqrt(variance + eps)
         y = centred * (k if scale is None else k * scale)
         if shift is not None:

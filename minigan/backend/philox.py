@@ -40,7 +40,7 @@ class PhiloxGenerator(Generator):
     def permutation(self, n):
         return self.backend.cupy.argsort(self.uniform(n, dtype="float64"))
 
-    def spawn(self, count) -> list[PhiloxGenerator]:
+    def _spawn(self, count) -> list[PhiloxGenerator]:
         return [PhiloxGenerator(self.backend, child) for child in self._sequence.spawn(count)]
 
     def state(self) -> dict:

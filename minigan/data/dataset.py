@@ -16,6 +16,7 @@ import numpy as np
 from minigan.backend import Backend, Generator, backend_of, cpu
 from minigan.data.idx import DataError
 from minigan.engine.checks import whole_number
+from minigan.system import world
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +138,9 @@ class Batches:
     from (seed, epoch) alone; what is left over at its end is dropped, so that every batch has the
     same size. `step` is what `next()` will draw; set it to go on from there.
 
+    Of several ranks each draws its rows of every batch: there are `share` of them, where `size`
+    stands below.
+
         Batches(dataset, 64, seed)                        images
         Batches((dataset, dataset.labels), 64, seed)      images with their labels
         Batches((photos, maps), 64, seed)                 pairs
@@ -151,7 +155,7 @@ class Batches:
     backend   the device to keep the images on; they are sent there once, as bytes
     group     how many images that follow each other have one label. Each epoch forms the groups
               anew; what is left over of a class is dropped. ValueError unless it divides the size,
-              there are labels, and the groups make a batch
+              there are labels, and the groups make a batch; it must divide a rank's share
 
     DataError for other data, and for parts that are not equally long.
     """
@@ -168,6 +172,7 @@ class Batches:
             there_are = f"1 to {len(dataset)}, the images there are ({dataset.name})"
             raise ValueError(f"batch size {size}: wanted {there_are}")
         self.size, self.seed, self.backend = size, seed, backend
+        self.share, self._mine = world().share(size), world().part(size)
         self.group = whole_number("group", group)
         self._members = None if self.group == 1 else _members(dataset, self.group, size)
         self._classes = dataset.labels
@@ -259,7 +264,7 @@ class Batches:
             order = self._shuffled(generator)
             luck = generator.integers(0, 2**31, len(order))
             self._epoch, self._order = epoch, [self.backend.asarray(x) for x in (order, luck)]
-        return [x[batch * self.size : (batch + 1) * self.size] for x in self._order]
+        return [x[batch * self.size : (batch + 1) * self.size][self._mine] for x in self._order]
 
     def _shuffled(self, generator):
         """All images in random order; or all groups, of random members."""
@@ -291,8 +296,9 @@ def _rows(part) -> tuple[np.ndarray, int]:
 
 def _members(dataset, group, size) -> np.ndarray:
     """How many images each class has. ValueError unless they make groups, and these a batch."""
-    if group < 1 or size % group:
-        raise ValueError(f"group {group}: wanted a divisor of the batch size {size}")
+    if group < 1 or world().share(size) % group:
+        shared = "" if world().size == 1 else f", shared by {world().size} ranks"
+        raise ValueError(f"group {group}: wanted a divisor of the batch size {size}{shared}")
     if dataset.labels is None:
         raise ValueError(f"group {group}: these images have no labels: wanted a Dataset with them")
     members = np.bincount(dataset.labels, minlength=len(dataset.classes))

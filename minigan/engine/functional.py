@@ -13,10 +13,12 @@ import math
 import operator
 
 from minigan.backend import Generator, backend_of
+from minigan.backend.base import ALONE
 from minigan.engine.checks import ShapeError, axis_of, check_alike, check_fits, pair, wrong_shape
 from minigan.engine.graph import is_recording
 from minigan.engine.operations import abs, broadcast_to, log, reduced, select, swap_last, where  # noqa: F401
 from minigan.engine.tensors import Tensor, check_labels, is_number, operands, raw, record
+from minigan.system import world
 
 # --- Elementwise ---------------------------------------------------------------------------------
 
@@ -178,6 +180,32 @@ def reflect_pad(x, width):
     return x
 
 
+# --- Over ranks ----------------------------------------------------------------------------------
+#
+# Each rank has a loss of its own rows; what is differentiated is the sum of them all.
+
+
+def mean_over_ranks(x, across=None):
+    """The mean of x over all ranks of the world, on each of them: what a batch's mean is of the
+    means of its shares. x itself, where there is one rank.
+    """
+    across = world() if across is None else across
+    if across.size == 1:
+        return x
+    return record(across.mean(x.data.copy()), (x, lambda g: mean_over_ranks(g, across)))
+
+
+def rows_of_all_ranks(x):
+    """The rows (n, …) of every rank one after the other, (size · n, …), on each of them."""
+    size, n = world().size, len(x)
+    if size == 1:
+        return x
+    mine = world().part(size * n)
+    data = x.backend.xp.zeros((size * n, *x.shape[1:]), x.dtype)
+    data[mine] = x.data
+    return record(world().sum(data), (x, lambda g: (mean_over_ranks(g) * float(size))[mine]))
+
+
 # --- Conditions ----------------------------------------------------------------------------------
 
 
@@ -243,12 +271,13 @@ def log_softmax(x, axis=-1):
     return record(data, (x, lambda g, y: g - exp(y) * g.sum(axes, True)), keep=True)
 
 
-def normalize(x, scale, shift, axes, *, eps=1e-5):
+def normalize(x, scale, shift, axes, *, eps=1e-5, across=ALONE):
     """γ (x − μ) / √(σ² + ε) + β, with mean μ and variance σ² taken over `axes`.
 
     Which axes makes the difference between the norms; for images (n, h, w, c):
     batch (0, 1, 2), layer (1, 2, 3), instance (1, 2). scale γ and shift β broadcast against x,
     or are None. Returns (y, μ, σ²), the latter two as arrays with the reduced axes kept as 1.
+    across: the world over whose ranks they are taken as well, for a batch that ranks share.
     ShapeError if there are no values over `axes`. Source: Ioffe and Szegedy 2015.
     """
     axes, eps = tuple(sorted(axis_of("normalize", a, x.shape) for a in axes)), float(eps)
@@ -262,17 +291,17 @@ def normalize(x, scale, shift, axes, *, eps=1e-5):
         check_fits("normalize", parameter.shape, x.shape)
     inner = x.ndim - 1 - axes[-1]  # the axes behind, in which alone a kernel's γ and β vary
     if any(math.prod(p.shape[: max(0, p.ndim - inner)]) != 1 for p in affine):
-        y, mu, variance = normalize(x, None, None, axes, eps=eps)
+        y, mu, variance = normalize(x, None, None, axes, eps=eps, across=across)
         y = y if scale is None else y * scale
         return (y if shift is None else y + shift), mu, variance
 
-    y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps)
-    shared, *rules = _normalize_rules(x.node, scale, axes, eps, mu, variance, kept)
+    y, mu, variance, kept = x.backend.normalize(x.data, raw(scale), raw(shift), axes, eps, across)
+    shared, *rules = _normalize_rules(x.node, scale, axes, eps, mu, variance, kept, across)
     edges = [edge for edge in zip((x, scale, shift), rules, strict=True) if edge[0] is not None]
     return record(y, *edges, shared=shared), mu, variance
 
 
-def _normalize_rules(node, gamma, axes, eps, mu, variance, kept):
+def _normalize_rules(node, gamma, axes, eps, mu, variance, kept, across):
     """The VJPs of `normalize`. With r = 1/√(σ² + ε) and x̂ = (x − μ) r, the gradients are
 
         in x:  γ r (g − mean g − x̂ mean(g x̂)),        in γ:  Σ g x̂,        in β:  Σ g.
@@ -281,22 +310,31 @@ def _normalize_rules(node, gamma, axes, eps, mu, variance, kept):
     three are made of Σ g and Σ g (x − μ), which are computed once. Where second derivatives will
     be taken, the same stands in differentiable operations, with x̂ and r as functions of x. They
     know x's node, and not x, so that its array need not be kept.
+
+    Over several ranks, x's means are over all their values, as μ and σ² were; but γ's and β's
+    gradients are this rank's, as every parameter's are until the optimiser has their mean.
     """
+
+    def average(y):
+        return mean_over_ranks(y.mean(axes, True), across)
 
     def shared(g):
         if not is_recording():
             return g.backend.normalize_sums(g.data, kept, mu, axes)
         x = Tensor(g.backend.normalize_input(kept, mu), node)
-        centred = x - x.mean(axes, True)
-        r = ((centred * centred).mean(axes, True) + eps) ** -0.5
+        centred = x - average(x)
+        r = (average(centred * centred) + eps) ** -0.5
         return centred * r, r
 
     def by_x(g, shared):
         if not is_recording():
+            if across.size > 1:
+                both = across.mean(g.backend.xp.stack(shared))
+                shared = both[0], both[1]
             statistics = mu, variance, raw(gamma)
             return Tensor(g.backend.normalize_grad(g.data, kept, *statistics, shared, axes, eps))
         x_hat, r = shared
-        part = g - g.mean(axes, True) - x_hat * (g * x_hat).mean(axes, True)
+        part = g - average(g) - x_hat * average(g * x_hat)
         return part * (r if gamma is None else r * gamma)
 
     def by_scale(g, shared):

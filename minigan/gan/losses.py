@@ -154,15 +154,17 @@ class RelativisticAverage(Objective):
 
     Here real samples push G too. 2 ln 2 − min J(D) is a divergence, 0 only at p_g = p_d
     (Jolicoeur-Martineau 2020), and J(G) its non-saturating counterpart. C's outputs mean something
-    only in comparison, and the means are the batch's, inside a σ: small batches bias them.
+    only in comparison, and the means are the batch's, of all ranks, inside a σ: small batches bias
+    them.
     """
 
     name = "relativistic"
     relative = True
 
     def discriminator(self, real, fake):
-        real_above = binary_cross_entropy(real - mean(fake), 1.0)
-        return real_above + binary_cross_entropy(fake - mean(real), 0.0)
+        real_above = binary_cross_entropy(real - F.mean_over_ranks(mean(fake)), 1.0)
+        fake_above = binary_cross_entropy(fake - F.mean_over_ranks(mean(real)), 0.0)
+        return real_above + fake_above
 
     def generator(self, fake, real=None):
         return self.discriminator(fake, real)
@@ -310,7 +312,7 @@ class BoundaryEquilibrium(Objective):
 
     def control(self, real: Tensor, fake: Tensor) -> Tensor:
         """Moves k by the energies of both kinds; returns M, a scalar. Nothing is recorded."""
-        real, fake = mean(real.detach()).data, mean(fake.detach()).data
+        real, fake = (F.mean_over_ranks(mean(x.detach())).data for x in (real, fake))
         balance = self.gamma * real - fake
         self.k[...] = (self.k + self.rate * balance).clip(0.0, 1.0)
         return Tensor(real + self.backend.xp.abs(balance))
@@ -352,7 +354,7 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     looks at, which is steadier. It has a fixed point at p_g = p_d, and others: equal means of
     features are not equal distributions. real and fake: (n, …) and (m, …), such as D[:-1](x).
     """
-    gap = mean(real, 0) - mean(fake, 0)
+    gap = F.mean_over_ranks(mean(real, 0) - mean(fake, 0))
     return sum(gap * gap)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from minigan.backend import Generator
 from minigan.engine import Tensor, grad, tensor
 from minigan.engine import functional as F
-from minigan.engine.operations import mean, sum, var
+from minigan.engine.operations import mean, sum
 from minigan.gan.losses import together
 
 
@@ -41,14 +41,16 @@ def gradient_penalty(rng: Generator, *, weight=10.0, target=1.0, one_sided=False
 def dragan_penalty(rng: Generator, *, weight=10.0, target=1.0, spread=0.5):
     """λ E (‖∇D(x + δ)‖ − target)² around real samples (Kodali et al. 2017, DRAGAN).
 
-    δ ~ N(0, (spread · s)²) in every value, s the standard deviation of all of the batch's values.
-    It keeps D from growing steep next to the data, where sharp local optima trap G. The slope
-    between far modes and G's samples stays free.
+    δ ~ N(0, (spread · s)²) in every value, s the standard deviation of all of the batch's values,
+    whatever rank they are on. It keeps D from growing steep next to the data, where sharp local
+    optima trap G. The slope between far modes and G's samples stays free.
     """
 
     def penalty(D, real, fake):
         real, *conditions = together(real)
-        noise = rng.normal(real.shape, dtype=real.dtype) * (var(real.detach()).data ** 0.5 * spread)
+        away = real.detach() - F.mean_over_ranks(mean(real.detach()))
+        s = F.mean_over_ranks(mean(away**2)).data ** 0.5
+        noise = rng.normal(real.shape, dtype=real.dtype) * (s * spread)
         x = tensor(real.detach() + Tensor(noise), requires_grad=True)
         return weight * _squared_excess(D, x, conditions, target, one_sided=False)
 

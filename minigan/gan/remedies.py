@@ -28,6 +28,7 @@ from minigan.backend import Generator
 from minigan.engine import ShapeError, Tensor
 from minigan.engine import functional as F
 from minigan.gan.losses import together
+from minigan.system import world
 
 
 class History:
@@ -46,7 +47,7 @@ class History:
     """
 
     def __init__(self, samples: Tensor | tuple[Tensor, ...], *, rng: Generator):
-        self.parts, self.rng = [part.data.copy() for part in together(samples)], rng
+        self.parts, self.rng = [part.data.copy() for part in together(samples)], rng.whole
 
     @property
     def samples(self):
@@ -59,9 +60,9 @@ class History:
         The other half of `fake` take random places in the buffer, after that. Of an odd n the one
         in the middle takes a place too, and a coin decides whether it or a past one is shown: so
         with n = 1, Shrivastava's pool. No two samples get the same place. ShapeError unless the
-        buffer has n/2 places, rounded up.
+        buffer has n/2 places, rounded up. What ranks share is one batch, and the history one.
         """
-        shown = [part.detach() for part in together(fake)]
+        shown = [F.rows_of_all_ranks(part.detach()) for part in together(fake)]
         size, n, past = len(self.samples), len(shown[0]), (len(shown[0]) + 1) // 2
         fits = [x.shape == (n, *kept.shape[1:]) for x, kept in zip(shown, self.parts, strict=False)]
         if len(shown) != len(self.parts) or not all(fits) or not 1 <= past <= size:
@@ -78,7 +79,7 @@ class History:
             if coin is not None:
                 heads = coin.reshape(1, *(1,) * (x.ndim - 1)) == 1
                 old[:1] = self.rng.backend.xp.where(heads, old[:1], x.data[n - past : n - past + 1])
-            mixed.append(F.concatenate([x[: n - past], Tensor(old)]))
+            mixed.append(F.concatenate([x[: n - past], Tensor(old)])[world().part(n)])
             kept[places] = x.data[n - past :]
         return mixed[0] if isinstance(fake, Tensor) else tuple(mixed)
 

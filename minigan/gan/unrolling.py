@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from minigan.engine import Tensor, grad, tensor
+from minigan.engine import functional as F
 from minigan.engine.checks import whole_number
 from minigan.gan.adversarial import GeneratorReport, discriminator_loss, generator_loss
 from minigan.gan.losses import Objective
@@ -55,6 +56,7 @@ class Unrolling:
                     *(ahead, self.objective, real, fake), wrong=wrong, penalty=self.penalty
                 )
                 (g,) = grad(loss, [theta], create_graph=True)
+                g = F.mean_over_ranks(g)
                 theta, *moments = self.optimizer.ahead(live, theta, g, *moments)
         return flat.views(theta)
 

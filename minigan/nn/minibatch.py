@@ -13,6 +13,7 @@ from minigan.engine.operations import broadcast_to, matmul, mean, reshape, sum, 
 from minigan.nn.initialisers import normal
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
+from minigan.system import world
 
 
 class MinibatchDiscrimination(Module):
@@ -24,7 +25,7 @@ class MinibatchDiscrimination(Module):
     (n, features) -> (n, features + kernels): o is joined to x. `kernels` is B and `dimensions` C.
     The paper has the sum; its mean has the size of other features, whatever n is. T starts as
     N(0, 0.05²) unless `init` says otherwise. It costs about 3 n² B C numbers of memory, and as much
-    arithmetic. ShapeError unless x is (n, features), n ≥ 2.
+    arithmetic. The others are those of all ranks. ShapeError unless x is (n, features), n ≥ 2.
     """
 
     def __init__(self, features, kernels=16, dimensions=4, *, rng: Generator, init=None):
@@ -39,13 +40,17 @@ class MinibatchDiscrimination(Module):
         if x.ndim != 2 or x.shape[1] != features or n < 2:
             raise wrong_shape("MinibatchDiscrimination", x, f"(n, {features}), n >= 2")
         m = matmul(x, reshape(self.weight, (features, kernels * dimensions)))
+        everyone = F.rows_of_all_ranks(m)
         # What is summed over comes first, as such sums are the fastest.
-        m = transpose(reshape(m, (n, kernels, dimensions)), (2, 0, 1))
-        there = reshape(m, (dimensions, n, 1, kernels))
-        here = reshape(m, (dimensions, 1, n, kernels))
+        here, there = (
+            transpose(reshape(rows, (len(rows), kernels, dimensions)), (2, 0, 1))
+            for rows in (m, everyone)
+        )
+        there = reshape(there, (dimensions, -1, 1, kernels))
+        here = reshape(here, (dimensions, 1, n, kernels))
         distance = sum(F.abs(here - there), 0)
         total = sum(F.exp(-distance), 0) - 1.0  # less the sample itself, at distance 0
-        return F.concatenate([x, total / (n - 1)], 1)
+        return F.concatenate([x, total / (len(everyone) - 1)], 1)
 
     def describe(self):
         features, kernels, dimensions = self.weight.shape
@@ -57,10 +62,11 @@ class MinibatchStd(Module):
 
         s = mean over positions and channels of √(Var over the samples + ε)
 
-    (n, …, c) -> (n, …, c + 1): the same number everywhere; with `group`, one for each `group`
-    samples that follow each other. ε = 1e-8 because where all samples agree, √ has an infinite
-    slope. It costs next to nothing and has no parameters; it sees a collapse to a point, less well
-    the loss of one mode among many. ShapeError if group does not divide n.
+    (n, …, c) -> (n, …, c + 1): the same number everywhere, of the samples of all ranks; with
+    `group`, one for each `group` samples that follow each other on a rank. ε = 1e-8 because where
+    all samples agree, √ has an infinite slope. It costs next to nothing and has no parameters; it
+    sees a collapse to a point, less well the loss of one mode among many. ShapeError if group does
+    not divide n.
     """
 
     def __init__(self, group=None):
@@ -70,8 +76,8 @@ class MinibatchStd(Module):
         n, group = len(x), self.group or len(x) or 1
         if x.ndim < 2 or n % group:
             raise wrong_shape("MinibatchStd", x, f"(n, …, c), n a multiple of {group}")
-        groups = reshape(x, (n // group, group, *x.shape[1:]))
-        std = F.sqrt(var(groups, 1) + 1e-8)
+        seen, of = (x, group) if self.group else (F.rows_of_all_ranks(x), group * world().size)
+        std = F.sqrt(var(reshape(seen, (n // group, of, *x.shape[1:])), 1) + 1e-8)
         each = mean(std, tuple(range(1, std.ndim)))
         shape = (n // group, group, *x.shape[1:-1], 1)
         channel = broadcast_to(reshape(each, (n // group,) + (1,) * x.ndim), shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from minigan.backend import Generator
+from minigan.backend.base import ALONE
 from minigan.engine import ShapeError, Tensor, is_recording
 from minigan.engine import functional as F
 from minigan.engine.checks import check_sizes, wrong_shape
@@ -12,12 +13,14 @@ from minigan.engine.operations import matmul, mean, reshape, transpose
 from minigan.nn.layers import Linear
 from minigan.nn.module import Module
 from minigan.nn.parameters import Parameter
+from minigan.system import world
 
 
 class _Norm(Module):
     """What the norms share: γ and β per channel; `axes` is the slice of all to normalise over."""
 
     least = 2  # axes that x must have
+    over_ranks = False  # whether a batch that ranks share is one batch
 
     def __init__(self, features, *, eps=1e-5, rng: Generator):
         (self.features,) = check_sizes(type(self).__name__, features)
@@ -35,7 +38,9 @@ class _Norm(Module):
 
     def normalize(self, x, scale, shift):
         """The result, and by which mean and variance."""
-        return F.normalize(x, scale, shift, range(x.ndim)[self.axes], eps=self.eps)
+        axes = range(x.ndim)[self.axes]
+        across = world() if self.over_ranks else ALONE
+        return F.normalize(x, scale, shift, axes, eps=self.eps, across=across)
 
     def forward(self, x):
         self.check(x)
@@ -50,9 +55,11 @@ class BatchNorm(_Norm):
 
     While training, by the batch's own mean and variance, which are also averaged into
     `running_mean` and `running_variance` with weight `momentum`; in evaluation by those averages.
+    A batch that ranks share is one batch: there, every rank must come here as often as the others.
     """
 
     axes = slice(0, -1)
+    over_ranks = True
     buffers = ("running_mean", "running_variance")
 
     def __init__(self, features, *, eps=1e-5, momentum=0.1, rng: Generator):
@@ -70,7 +77,7 @@ class BatchNorm(_Norm):
         if not self.training:
             k = scale * Tensor(1 / (self.running_variance + self.eps) ** 0.5)
             return x * k + (shift - k * Tensor(self.running_mean.copy()))
-        count = x.size // self.features
+        count = x.size // self.features * world().size
         if count < 2:
             values = "one value" if count else "no values"
             raise ShapeError(f"BatchNorm: {values} per channel, shape {x.shape}: no variance")

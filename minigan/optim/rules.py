@@ -18,6 +18,7 @@ from minigan.nn import FlatParameters, Module
 from minigan.nn.parameters import load_arrays
 from minigan.optim.checks import counted, fraction, positive
 from minigan.optim.schedules import constant
+from minigan.system import world
 
 
 class Optimizer:
@@ -45,13 +46,14 @@ class Optimizer:
 
     def _prepare(self):
         """The gradient as one vector, and the pieces that an update goes over."""
-        gradient = self.flat.zeros()
+        self._gradient = gradient = self.flat.zeros()
         self._gradients = self.flat.views(gradient)
         vectors = gradient, *(getattr(self, name) for name in self.moments)
         self._pieces = [(memory, *(v[part] for v in vectors)) for part, memory in self.flat.pieces]
 
     def __getstate__(self):
-        return {key: v for key, v in vars(self).items() if key not in ("_gradients", "_pieces")}
+        made_anew = "_gradient", "_gradients", "_pieces"
+        return {key: v for key, v in vars(self).items() if key not in made_anew}
 
     def __setstate__(self, state):
         vars(self).update(state)
@@ -81,6 +83,8 @@ class Optimizer:
     def step(self, gradients):
         """One update with one gradient per parameter, as `grad(loss, self.parameters)` gives.
 
+        Of several ranks, each with the gradients of its own rows, all move by their mean.
+
         ValueError or TypeError if the gradients are not as many, or not shaped, as the parameters;
         a RuntimeWarning after the last step of linear_decay or cosine, as nothing moves any more.
         """
@@ -88,6 +92,7 @@ class Optimizer:
         self._check(gradients)
         for place, g in zip(self._gradients, gradients, strict=True):
             place[...] = g.data
+        world().mean(self._gradient)
         backend = self.flat.backend
         backend.host(self._advance)
         for theta, g, *moments in self._pieces:

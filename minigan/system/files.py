@@ -8,6 +8,8 @@ import os
 import re
 from pathlib import Path
 
+from minigan.system.parallel import is_first
+
 
 def write(path: Path, data: bytes):
     """Puts `data` at `path` in one instant: under another name first, then renamed.
@@ -17,7 +19,11 @@ def write(path: Path, data: bytes):
 
     The file is synced before the rename, or a power failure could leave the new name on a file
     whose contents never reached the disk; the folder after it, so that the rename lasts.
+
+    Of several ranks, which all have the same data, the first alone writes.
     """
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     named, path = path, Path(os.path.realpath(path))
     if path.is_symlink():

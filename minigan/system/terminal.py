@@ -11,6 +11,8 @@ import contextlib
 import os
 import sys
 
+from minigan.system.parallel import is_first
+
 
 class Quiet:
     """A text stream in front of another, whose writes never fail.
@@ -63,9 +65,13 @@ def quiet(stream) -> Quiet:
 
 @contextlib.contextmanager
 def guarded():
-    """`with guarded():` around a whole program: nothing that only prints can end it."""
+    """`with guarded():` around a whole program: nothing that only prints can end it.
+
+    Of several ranks the first alone prints: what others do is dropped.
+    """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = streams = quiet(sys.stdout), quiet(sys.stderr)
+    heard = before if is_first() else (None, None)
+    sys.stdout, sys.stderr = streams = tuple(map(quiet, heard))
     try:
         yield
     finally:

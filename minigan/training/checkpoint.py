@@ -35,7 +35,7 @@ import safetensors
 import safetensors.numpy
 
 from minigan.backend import backend_of
-from minigan.system import remove_leftovers, write
+from minigan.system import remove_leftovers, world, write
 
 NAME = "checkpoint.safetensors"  # in the folder of a run
 
@@ -65,13 +65,15 @@ def save(path, parts: dict, /, **extra):
     """Writes the states of `parts`, and the JSON values `extra`, to the file `path`.
 
     Folders are created. The file that was there is replaced in one instant or, if anything
-    fails, left alone. One process at a time may write to a path.
+    fails, left alone. One process at a time may write to a path: of several ranks, the first.
 
     Raises CheckpointError for a value that is neither an array nor JSON, or has a dtype that
-    safetensors lacks; OSError if the file cannot be written (disk full, no permission).
+    safetensors lacks, and if ranks differ in anything that is saved; OSError if the file cannot be
+    written (disk full, no permission).
     """
     path = Path(path)
     entries = _entries(path, parts)
+    _check_ranks(path, entries)
     for name, value in extra.items():
         _check_json(path, f"extra {name!r}", value)
     arrays = {name: value for name, value in entries.items() if isinstance(value, np.ndarray)}
@@ -83,8 +85,35 @@ def save(path, parts: dict, /, **extra):
         "json": json.dumps({"values": values, "extra": extra}),
     }
     file = safetensors.numpy.save(arrays, metadata)
-    remove_leftovers(Path(os.path.realpath(path)))
-    write(path, file.replace(_entry(_NO_SEAL), _entry(_seal(file, _NO_SEAL)), 1))
+    if world().rank == 0:
+        remove_leftovers(Path(os.path.realpath(path)))
+        write(path, file.replace(_entry(_NO_SEAL), _entry(_seal(file, _NO_SEAL)), 1))
+
+
+def _check_ranks(path: Path, entries: dict):
+    """CheckpointError unless all ranks are about to save the same."""
+    if world().size == 1:
+        return
+    digests = {
+        name: hashlib.sha256(value if isinstance(value, np.ndarray) else repr(value).encode())
+        for name, value in entries.items()
+    }
+    seen = world().gather({name: digest.digest() for name, digest in digests.items()})
+    unlike = [name for name, first in seen[0].items() if any(d.get(name) != first for d in seen)]
+    if unlike:
+        raise CheckpointError(
+            f"{path}: not saved, as {world().size} ranks differ in {', '.join(unlike[:3])}: they "
+            "must run the same program on the same kind of machine"
+        )
+
+
+def from_first(parts: dict):
+    """Gives the parts of every rank the states that they have on the first."""
+    if world().size == 1:
+        return
+    entries = world().first(_entries(Path("what ranks share"), parts))
+    for name, part in parts.items():
+        part.load_state(_part_state(entries, name))
 
 
 def load(path, parts: dict, /, *, partial=False) -> dict:

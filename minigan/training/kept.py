@@ -9,6 +9,7 @@ from minigan.data import DataError, Dataset, shifted
 from minigan.evaluation import train_classifier
 from minigan.models import image_classifier
 from minigan.nn import Module
+from minigan.system import world
 from minigan.training import checkpoint
 from minigan.training.options import building
 
@@ -29,19 +30,20 @@ def kept_classifier(
     if dataset.labels is None:
         raise DataError(f"{dataset.name}: no labels to train a classifier with")
     how = {"batch": min(BATCH, len(dataset))} | how
-    weights, dropout, shifts = backend.generator(seed).spawn(3)
+    weights, dropout, shifts = backend.generator(seed).spawn(3, shared=[1, 2])
     _, size, _, channels = dataset.images.shape
     shape = {"size": size, "channels": channels, "classes": len(dataset.classes)}
     with building():
         C = image_classifier(rng=weights, dropout=dropout, width=width, **shape)
     about = checkpoint.about_data(dataset) | {"seed": seed} | how
     about |= {"width": width, "augment": augment.__name__}
-    if path.exists():
+    if world().first(path.exists()):  # by now, another rank may have written it
         found = checkpoint.peek(path).get("about")
         if found and about | found == about:  # one without a digest is judged by the name alone
             checkpoint.load(path, {"classifier": C})
             return C.eval()
         print(f"{path} was trained otherwise ({found}): training a new one")
-    C = train_classifier(C, dataset, shifts, seed=seed, augment=augment, **how)
+    with building():
+        C = train_classifier(C, dataset, shifts, seed=seed, augment=augment, **how)
     checkpoint.save(path, {"classifier": C}, about=about)
     return C

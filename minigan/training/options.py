@@ -16,12 +16,14 @@ import functools
 import math
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from minigan import data
 from minigan.backend import Backend, cpu, get_backend
+from minigan.system import launcher, world
 from minigan.training import checkpoint
 from minigan.training.checkpoint import CheckpointError
 
@@ -29,12 +31,22 @@ from minigan.training.checkpoint import CheckpointError
 # rest of its options made it what it is.
 _FREE_ON_RESUME = (
     *("steps", "epochs", "out", "resume", "data", "pairs"),
-    *("device", "precision", "lr", "lr_g", "lr_d"),
+    *("device", "precision", "ranks", "lr", "lr_g", "lr_d"),
 )
 
 
 class OptionError(ValueError):
     """Options that are each possible but do not go together, or do not fit the data."""
+
+
+def check_ranks(what: str, facts: dict):
+    """OptionError unless all ranks have the same facts, by name."""
+    seen = world().gather(facts)
+    for rank, other in enumerate(seen):
+        for key in facts:
+            if other.get(key) != seen[0].get(key):
+                got = f"rank {rank} has {key} {other.get(key)}, rank 0 {seen[0].get(key)}"
+                raise OptionError(f"ranks were started with different {what}: {got}")
 
 
 @contextlib.contextmanager
@@ -100,6 +112,7 @@ def parser(
     steps=None,
     epochs=False,
     resumable=False,
+    parallel=False,
     quick=None,
     paper=None,
     after=(),
@@ -108,6 +121,7 @@ def parser(
 
     steps: None for an example that trains nothing: it has --out alone.
     epochs: also offer --epochs. resumable: also offer --resume.
+    parallel: also offer --ranks; what learns from images does anyway.
     after: names of options that only what comes after the training heeds, so that a resumed run may
     have others.
     quick: also offer --quick, which sets other defaults: {"steps": 600, "batch": 32}. A function
@@ -117,6 +131,7 @@ def parser(
     p = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
+    p.parallel = False
     p.presets = {"paper": paper or {}, "quick": quick or {}}
     p.free = (*_FREE_ON_RESUME, *after)
     p.heeded = []
@@ -131,6 +146,9 @@ def parser(
         help="of matrix products; tf32 rounds their inputs to 10 bits and is faster (cuda only)",
     )
     p.add_argument("--seed", type=whole(0), default=0, help="one seed gives one run")
+    p.ranks = p.add_argument("--ranks", type=whole(1), help=argparse.SUPPRESS)
+    if parallel:
+        offer_ranks(p)
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=whole(1), default=steps, help="training steps")
     if epochs:
@@ -150,6 +168,12 @@ def parser(
             "with more steps, what falls over a run goes on as in a run of that length",
         )
     return p
+
+
+def offer_ranks(p: argparse.ArgumentParser):
+    """Lets the example run as several ranks: its steps take this rank's rows of each batch."""
+    p.parallel = True
+    p.ranks.help = "processes that share each batch, as mpiexec -n RANKS would start them"
 
 
 def heeded(p: argparse.ArgumentParser, when, fits, *names):
@@ -203,6 +227,8 @@ def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **def
         drawn = "with --data faces or --data FOLDER, as digits have theirs"
         heeded(p, drawn, lambda args: args.data not in (None, *DIGITS), "size")
     shared(p, **defaults)
+    if "batch" in defaults:
+        offer_ranks(p)
 
 
 DIGITS = ("mnist", "fashion-mnist", "digits")
@@ -232,6 +258,7 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
     p.add_argument("--size", type=whole(8), default=SIZE, help=size)
     applied(p)
     shared(p, **defaults)
+    offer_ranks(p)
 
 
 def applied(p: argparse.ArgumentParser, verb="map"):
@@ -252,13 +279,27 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     option that is not `heeded`.
     """
     args = p.parse_args(argv)
+    _start_ranks(p, getattr(args, "ranks", None))
     resumed = getattr(args, "resume", None) is not None
     args = _resumed(p, args, argv) if resumed else _with_presets(p, args, argv)
     given = _given(p, argv)
     for name, when, fits in p.heeded:
         if name in given and not fits(args):
             raise OptionError(f"--{name} is heeded only {when}: leave it out, or see to that")
+    check_ranks("options", saved(args))
     return args
+
+
+def _start_ranks(p: argparse.ArgumentParser, ranks: int | None):
+    """With --ranks, leaves the rest to as many processes; unless this is one of them already."""
+    size = world().size
+    wanted = size if ranks is None else ranks
+    if max(size, wanted) > 1 and not p.parallel:
+        raise OptionError(f"{max(size, wanted)} ranks: this example runs as one process")
+    if size == 1 < wanted:
+        sys.exit(launcher.start(wanted))
+    if size != wanted:
+        raise OptionError(f"--ranks {ranks}: {size} were started: leave the option out")
 
 
 def _with_presets(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
@@ -342,8 +383,14 @@ def saved(args: argparse.Namespace) -> dict:
     return {
         key: str(value) if isinstance(value, Path) else value
         for key, value in vars(args).items()
-        if key not in ("out", "resume")
+        if key not in ("out", "resume", "ranks")
     }
+
+
+def share(args: argparse.Namespace) -> int:
+    """How many samples of a batch each rank takes. OptionError if they can't be shared out."""
+    with building():
+        return world().share(args.batch)
 
 
 def device(args: argparse.Namespace) -> Backend:

@@ -12,13 +12,15 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
 
 from minigan.backend import DeviceError
 from minigan.data import DataError
-from minigan.system import files, terminal
+from minigan.system import ParallelError, files, terminal, world
+from minigan.system.parallel import World, is_first
 from minigan.training.checkpoint import CheckpointError
 from minigan.training.options import OptionError, is_too_big
 
@@ -45,28 +47,47 @@ def run(main):
     Ctrl-C, SIGTERM and SIGHUP end it in one line, with status 128 + the signal's number; whatever
     becomes of standard output and error does not end it. NumPy's warnings about overflow and NaN
     are off: the watch says it once, and in words.
+
+    Of several ranks the first that failed says why. If it failed alone, it ends the others too.
     """
     with terminal.guarded(), np.errstate(all="ignore"):
-        try:
-            with Interrupt(patient=False):
-                status = main()
-        except (DeviceError, DataError, CheckpointError, OptionError) as error:
-            status = _fail(str(error))
-        except OSError as error:
-            status = _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
-        except KeyboardInterrupt as error:
-            print("\ninterrupted", file=sys.stderr)
-            status = 128 + (error.args[0] if error.args else signal.SIGINT)
-        except (MemoryError, ValueError, OverflowError) as error:
-            if not is_too_big(error):
-                raise
-            status = _fail(f"not enough memory: {error}: ask for smaller sizes")
-    sys.exit(status)
+        status, words = _outcome(main)
+        ranks = _ranks()
+        speaks = ranks.part_with(failed=words is not None)
+        if words and speaks and (is_first() or ranks.size > 1):
+            print(words, file=sys.stderr if is_first() else terminal.quiet(sys.__stderr__))
+    ranks.leave(status)
 
 
-def _fail(message):
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+def _outcome(main) -> tuple[int, str | None]:
+    """The exit status of main(), and what there is to say of it if it failed, or None."""
+    try:
+        with Interrupt(patient=False):
+            return main(), None
+    except (DeviceError, DataError, CheckpointError, OptionError, ParallelError) as error:
+        return 2, f"error: {error}"
+    except OSError as error:
+        return 2, f"error: {error.filename or 'input or output'}: {error.strerror or error}"
+    except KeyboardInterrupt as error:
+        return 128 + (error.args[0] if error.args else signal.SIGINT), "\ninterrupted"
+    except SystemExit as error:  # argparse, which has said what it had to say
+        if _ranks().size == 1 or not error.code:
+            raise
+        return error.code, "" if is_first() else f"error: a rank ended with status {error.code}"
+    except Exception as error:
+        if isinstance(error, (MemoryError, ValueError, OverflowError)) and is_too_big(error):
+            return 2, f"error: not enough memory: {error}: ask for smaller sizes"
+        if _ranks().size == 1:
+            raise
+        return 1, traceback.format_exc()
+
+
+def _ranks() -> World:
+    """The world, or where that can't be had, this process as if it were alone."""
+    try:
+        return world()
+    except ParallelError:
+        return World()
 
 
 class Interrupt:

@@ -7,10 +7,13 @@ import numpy as np
 from minigan.backend import cpu
 from minigan.engine import Tensor
 from minigan.engine.tensors import raw
+from minigan.system import world
 
 
 class Record:
     """The numbers of a run, one row per step, kept on the device until somebody looks.
+
+    Of several ranks they are the mean: all have to look when one does.
 
     A checkpoint part: the rows up to now are saved and restored.
     """
@@ -35,7 +38,7 @@ class Record:
     def rows(self) -> np.ndarray:
         """All rows as float64 (steps, columns); waits for the device."""
         if self._log is not None and len(self._log):
-            self._rows = np.concatenate([self._rows, self._log.drain()])
+            self._rows = np.concatenate([self._rows, world().mean(self._log.drain())])
         return self._rows
 
     def __getitem__(self, column: str) -> np.ndarray:

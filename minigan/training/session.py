@@ -35,6 +35,7 @@ import time
 
 from minigan import data, plots
 from minigan.backend import get_backend
+from minigan.system import world
 from minigan.training import checkpoint, options
 from minigan.training.checkpoint import CheckpointError
 from minigan.training.program import Interrupt, Progress, make_folder
@@ -85,10 +86,14 @@ class Session:
     def __enter__(self):
         """Makes the folder and, with --resume, loads the checkpoint.
 
-        OptionError for the folder; CheckpointError if the run that is resumed saw other data.
+        Of several ranks all begin as the first does. OptionError for the folder, or if ranks have
+        different data; CheckpointError if the run that is resumed saw other data.
         """
         make_folder(self.args.out)
+        about = checkpoint.about_data(self.about)
+        options.check_ranks("data", {name: str(value)[:80] for name, value in about.items()})
         self.start = self.done = self._resume()
+        checkpoint.from_first(self.parts)
         for batches in self.batches:
             batches.step = self.start * self.moves
         if self.watch is not None:
@@ -102,6 +107,8 @@ class Session:
         with self._open:
             if kind is None and self.done > self.start and self.healthy():
                 self.save()
+        if kind is None:
+            self._ask()
         self.seconds = time.perf_counter() - self._began
         if kind is None:
             self._say_what_became_of_it()
@@ -115,15 +122,25 @@ class Session:
         """
         step = get_backend(self.args.device).capture(step)
         last = self.total if count is None else min(self.total, self.done + count)
-        while self.done < last and not self.interrupted and not self.lost:
+        while self.done < last and not self._ask() and not self.lost:
             self._latest = step()
             self.done += 1
             self.progress.advance()
             if self.watch is not None and self.done % self.watch.every == 0 and not self.healthy():
                 break
             yield self.done
-            if self.due(self.every) or (self.interrupted and self.healthy()):
+            if self.due(self.every) or (self._ask() and self.healthy()):
                 self.save()
+
+    def _ask(self) -> bool:
+        """Whether somebody has interrupted the run; all ranks have to ask, and get one answer.
+
+        A signal that comes while they ask is for the next time: it must not be overwritten.
+        """
+        status = world().largest(self.interrupted.status)
+        if status:
+            self.interrupted.status = status
+        return status != 0
 
     def due(self, every: int, *, end=True) -> bool:
         """Whether it is time for what happens every so many steps, and at the end; never if all is

@@ -17,6 +17,7 @@ import time
 from minigan.backend import cpu
 from minigan.data import Dataset, to_unit
 from minigan.engine import Tensor
+from minigan.engine.functional import mean_over_ranks
 from minigan.evaluation import spread
 from minigan.training.record import Record
 
@@ -120,7 +121,8 @@ class Watch:
         """
         now, calm = self.record.latest(self.recent), self.record.latest(self.calm)
         if self.real:
-            now["diversity"] = calm["diversity"] = spread(samples).item() / self.real
+            diversity = mean_over_ranks(spread(samples)).item() / self.real
+            now["diversity"] = calm["diversity"] = diversity
         if self.show:
             progress.show(self.show(now) + self._speed())
         if not all(map(math.isfinite, now.values())):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ranks
 from checks import gpu_is_there
 from PIL import Image
 
@@ -435,3 +436,10 @@ def test_a_case_that_breaks_on_the_gpu_is_a_note(benchmark, cuda):
     found = cpu_vs_gpu.measure(waits, plan)
     assert found["failed"] and found["eager"][0] and found["captured"] == [None]
     assert "CaptureError" in found["notes"][0]
+
+
+@pytest.mark.skipif(ranks.MPIEXEC is None, reason="needs an MPI: pip install 'minigan[mpi]'")
+def test_kills(benchmark, capsys):
+    """A rank is killed, and the run that goes on ends as the undisturbed one, to the bit."""
+    assert benchmark("kills").main(["--count", "1", "--steps", "40"]) == 0
+    assert "as undisturbed\n1 kills, 0 faults\n" in capsys.readouterr().out

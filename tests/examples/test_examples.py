@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import NamedTuple
 
@@ -455,8 +456,26 @@ def actions(undrawn, monkeypatch):
 @pytest.mark.parametrize("example", RUNS)
 def test_every_option_has_a_row(example, actions):
     names = actions(example).keys() - {"--help"}
-    assert names == RUNS[example].options.keys() | {"--resume"} & names
+    assert names == RUNS[example].options.keys() | {"--resume", "--ranks"} & names
     assert RUNS[example].resumes == ("--resume" in names)
+
+
+# What takes its rows of each batch, as mpiexec's ranks; see system/test_parallel.py.
+PARALLEL = {"dcgan_mnist", "mode_collapse", "goodfellow_2014", "began", "cgan", "text_to_image"}
+PARALLEL |= {"cyclegan", "pix2pix", "domain_transfer", "inpainting", "super_resolution"}
+PARALLEL |= {"vae", "ais", "faces", "latent_space"}
+
+
+@pytest.mark.parametrize("example", RUNS)
+def test_it_takes_part_in_a_run_of_several_ranks_or_says_that_it_does_not(
+    example, actions, observe
+):
+    ranks = actions(example).get("--ranks")
+    assert (ranks is not None and ranks.help != SUPPRESS) == (example in PARALLEL)
+    if ranks is not None and example not in PARALLEL:
+        refused("2 ranks: this example runs as one process")(
+            2, observe(example, "--ranks", 2), None
+        )
 
 
 # These take time instead of memory.

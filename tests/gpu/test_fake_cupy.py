@@ -662,6 +662,7 @@ def test_cupy_has_every_name_that_the_fake_offers(fake, real):
         (fake.ndarray, real.ndarray, {"machine"}),
         (fake.cuda, real.cuda, set()),
         (fake.cuda.runtime, real.cuda.runtime, set()),
+        (fake.cuda.nccl, real.cuda.nccl, set()),
         (fake.cuda.Stream, real.cuda.Stream, {"machine"}),
         (fake.cuda.Event, real.cuda.Event, {"machine"}),
         (fake.cuda.Device, real.cuda.Device, {"machine"}),

@@ -90,6 +90,7 @@ class Memory:
         self.buffer = np.full(max(size, 1), 0xFF, np.uint8)
         self.size = size
         self.pool = weakref.ref(pool)
+        pool.machine.blocks.add(self)
         self.made_in = capture.serial if capture else None
 
     def __del__(self):
@@ -176,7 +177,9 @@ class Machine:
             driver=12090, devices=1, memory=8 << 30, missing=set()
         )
         self.serials = itertools.count(1 << 20)
+        self.blocks = weakref.WeakSet()  # the memory that there is
         self.capturing = []
+        self.device_of_this_thread = 0
         self.Array = self.bind(Array, "ndarray")
         self.Event, self.Graph = self.bind(Event), self.bind(Graph)
         self.RawKernel, self.RawModule = self.bind(Kernel, "RawKernel"), self.bind(RawModule)
@@ -461,6 +464,7 @@ class Device:
         self.machine.check_device()
         if self.id >= self.machine.hardware.devices:
             raise CUDARuntimeError(101)
+        self.machine.device_of_this_thread = self.id
         return self
 
     def synchronize(self):
@@ -1298,6 +1302,70 @@ class Runtime:
         self._machine.synchronise("device", self._machine.capturing)
 
 
+class NcclError(RuntimeError):
+    def __init__(self, status):
+        super().__init__({4: "NCCL_ERROR_INVALID_ARGUMENT", 5: "NCCL_ERROR_INVALID_USAGE"}[status])
+        self.status = status
+
+
+class NcclCommunicator:
+    """Sums over the fake devices of several processes: by mpi4py, which the real one knows not.
+
+    What it is told are addresses, of which NCCL believes every word; this one does not.
+    """
+
+    machine = None
+
+    def __init__(self, ndev, commId, rank):
+        from mpi4py import MPI
+
+        self._world, self._in_place = MPI.COMM_WORLD, MPI.IN_PLACE
+        names = self._world.allgather((commId, self.machine.device_of_this_thread))
+        if len({name for name, _ in names}) > 1 or (ndev, rank) != (len(names), self._world.rank):
+            raise NcclError(4)
+        if len({device for _, device in names}) < ndev:  # duplicate GPU detected
+            raise NcclError(5)
+
+    def allReduce(self, sendbuf, recvbuf, count, datatype, op, stream):
+        if datatype not in _NCCL_TYPES or op != 0 or stream != self.machine.stream.ptr:
+            raise NcclError(4)
+        source, target = (
+            self._array(at, count, _NCCL_TYPES[datatype]) for at in (sendbuf, recvbuf)
+        )
+
+        def work():
+            total = source._hidden.copy()
+            self._world.Allreduce(self._in_place, total)
+            target._hidden[...] = total
+
+        self.machine.launch("ncclAllReduce", work, [source, target])
+
+    def _array(self, address, count, dtype):
+        """The array of `count` numbers at an address, all of it memory of the device."""
+        size = count * np.dtype(dtype).itemsize
+        for block in list(self.machine.blocks):
+            if block.ptr <= address and address + size <= block.ptr + block.size:
+                pointer = MemoryPointer(block, address - block.ptr)
+                return self.machine.Array(count, dtype, pointer)
+        raise NcclError(4)
+
+
+_NCCL_TYPES = {4: "int64", 7: "float32", 8: "float64"}
+
+
+def _make_nccl(machine):
+    return types.SimpleNamespace(
+        available=True,
+        NcclCommunicator=machine.bind(NcclCommunicator),
+        NcclError=NcclError,
+        get_unique_id=lambda: b"fake %d" % next(machine.serials),
+        NCCL_INT64=4,
+        NCCL_FLOAT32=7,
+        NCCL_FLOAT64=8,
+        NCCL_SUM=0,
+    )
+
+
 def _make_cuda(machine):
     cuda = types.SimpleNamespace(
         Stream=machine.Stream,
@@ -1306,6 +1374,7 @@ def _make_cuda(machine):
         Graph=machine.Graph,
         MemoryPool=machine.MemoryPool,
         MemoryPointer=MemoryPointer,
+        nccl=_make_nccl(machine),
         runtime=Runtime(machine),
         driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
         memory=types.SimpleNamespace(
