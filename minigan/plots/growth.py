@@ -15,8 +15,8 @@ _GAP = 2  # white pixels between columns
 def growth_figure(columns: dict, curves: dict, reached: dict) -> Figure:
     """Columns of samples, a row for each z, beside a panel for each measure over time.
 
-    columns   {what is written under it: pixels, uint8 (height, width, 3), all of one height}; another
-              run may be the last, with a z of its own
+    columns   {what is written under it: pixels, uint8 (height, width, 3), all of one height}; those
+              of another run may come last, with z of its own
     curves    {name of a measure: {name of a run: (seconds, values)}}; the first run is green,
               another grey
     reached   {what is written there: seconds}: when the levels of the first run ended
