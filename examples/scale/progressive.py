@@ -6,8 +6,8 @@ part new and in part the old ones, enlarged, and real images are blurred alike. 
 begin anew; the average of G goes on. Does it pay? --scratch trains the same networks at full size
 from the start: give both as much time, and compare.
 
-    python examples/scale/progressive.py                       8 → 16 → 32, some minutes on one core
-    python examples/scale/progressive.py --scratch --steps 1000 --out runs/scratch
+    python examples/scale/progressive.py                       8 → 16 → 32, two minutes on one core
+    python examples/scale/progressive.py --scratch --steps 900 --out runs/scratch
     python examples/scale/progressive.py --resume --beside runs/scratch         both in one picture
     python examples/scale/progressive.py --data FOLDER --size 128 --most 512 --depth 2     for a GPU
 """
@@ -48,7 +48,7 @@ QUICK = dict.fromkeys(("steps", "each", "fade", "every"), lambda n: max(1, n // 
 
 def parse(argv=None):
     p = options.parser(
-        "Progressive growing.", steps=3000, out="runs/progressive", resumable=True, quick=QUICK
+        "Progressive growing.", steps=1450, out="runs/progressive", resumable=True, quick=QUICK
     )
     options.images(p, data="faces", size=32, batch=16, latent=64, width=16, lr=1e-2, every=250)
     add = p.add_argument

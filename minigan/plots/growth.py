@@ -15,7 +15,8 @@ _GAP = 2  # white pixels between columns
 def growth_figure(columns: dict, curves: dict, reached: dict) -> Figure:
     """Columns of samples, a row for each z, beside a panel for each measure over time.
 
-    columns   {what is written under it: pixels, uint8 (height, width, 3), all of one height}
+    columns   {what is written under it: pixels, uint8 (height, width, 3), all of one height}; those
+              of another run may come last, with z of its own
     curves    {name of a measure: {name of a run: (seconds, values)}}; the first run is green,
               another grey
     reached   {what is written there: seconds}: when the levels of the first run ended
@@ -52,4 +53,4 @@ def _draw_columns(panel, columns):
     panel.set_yticks([])
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    panel.set_title("the same z in every row", loc="left")
+    panel.set_title("one z a row, after each level", loc="left")
