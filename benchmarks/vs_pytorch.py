@@ -7,7 +7,8 @@
 Four tasks: DCGAN for 28x28 images (one step of D on real and generated images, then one of G),
 a GAN of two small MLPs in one dimension, a step of a WGAN-GP critic, which needs second
 derivatives of the convolutions, and BigGAN for 32x32 images in colour: residual blocks, attention,
-spectral norms. Each at one thread and at all of them, in this order:
+spectral norms. Each at one thread and at all of them, but for BigGAN, which would take the ten
+minutes beyond their end, at one; in this order:
 
 1. Parity: minigan's gradients equal PyTorch's to 1e-4, or there is nothing to compare.
 2. Every engine that is installed does the task in a process of its own, from the same weights on
@@ -95,6 +96,8 @@ def main():
     results = {name: {} for name in TASKS}
     for threads in [1] if args.quick else sorted({1, all_threads()}):
         for name, task in (QUICK_TASKS if args.quick else TASKS).items():
+            if threads > 1 and task.function == "biggan":
+                continue
             title = titled(name, threads)
             results[name][str(threads)] = found = contest(title, task, threads, rounds, seconds)
             check_losses(title, found["engines"])
@@ -416,8 +419,8 @@ def of_device(row: dict):
 def judge(results: dict) -> list[Bar]:
     """The bars that this benchmark can answer; "all" is every thread the machine has."""
     most = max(results["DCGAN-28"], key=int)
-    dcgan, small, critic, big = (results[task][most]["engines"] for task in TASKS)
-    dcgan_single, small_single, _, big_single = (results[task]["1"]["engines"] for task in TASKS)
+    dcgan, small, critic = (results[task][most]["engines"] for task in list(TASKS)[:3])
+    dcgan_single, small_single, _, big = (results[task]["1"]["engines"] for task in TASKS)
     others = [n for n, engine in ENGINES.items() if engine.numpy and n != OURS]
     n = f"{most} threads"
     return [
@@ -430,8 +433,7 @@ def judge(results: dict) -> list[Bar]:
         Bar(f"DCGAN peak memory / PyTorch's, {n}", 0.30, memory_ratio(dcgan)),
         Bar(f"page faults per DCGAN step, {n}", 100, dcgan[OURS]["page_faults_per_step"]),
         Bar(f"WGAN-GP critic step / PyTorch eager, {n}", 1.10, ratio_to(critic, BASELINE)),
-        Bar("BigGAN step / PyTorch's best, 1 thread", 1.00, ratio_to(big_single, *PYTORCH)),
-        Bar(f"BigGAN step / PyTorch's best, {n}", 1.00, ratio_to(big, *PYTORCH)),
+        Bar("BigGAN step / PyTorch's best, 1 thread", 1.00, ratio_to(big, *PYTORCH)),
     ]
 
 
@@ -479,10 +481,17 @@ def picture(results: dict, where: str) -> Figure:
     """A panel per task and number of threads: ratios to PyTorch, or times in ms without it."""
     threads = sorted({t for found in results.values() for t in found}, key=int)
     with style():
-        figure = Figure(figsize=(11, 1.3 + 2.9 * len(threads)), dpi=100, layout="constrained")
+        figure = Figure(
+            figsize=(3.7 * max(3, len(results)), 1.3 + 2.9 * len(threads)),
+            dpi=100,
+            layout="constrained",
+        )
         panels = figure.subplots(len(threads), len(results), squeeze=False)
         for row, count in zip(panels, threads, strict=True):
             for panel, (task, found) in zip(row, results.items(), strict=True):
+                if count not in found:
+                    panel.set_axis_off()
+                    continue
                 draw_bars(panel, found[count])
                 title = found[count].get("title", titled(task, int(count)))
                 panel.set_title(title, loc="left", size=10)

@@ -122,12 +122,14 @@ def test_the_residual_gans_weights_are_named_and_shaped_as_minigans(benchmark):
 
 def test_a_size_on_paper_and_the_memory_of_an_image(benchmark):
     scaling = benchmark("scaling")
-    assert scaling.on_paper([64, 128], [3.0, 12.0], 2.0, side=256) == pytest.approx(48)
+    assert scaling.on_paper([64, 128], [3.0, 12.0], 2.0) == pytest.approx(48)
 
     def holds(size, batch):
         return lambda: bytearray(100_000 + batch * size * size * 40)
 
-    assert scaling.bytes_per_image(holds, 32) == pytest.approx(32 * 32 * 40, rel=0.01)
+    assert scaling.ON_PAPER == 256 and scaling.bytes_per_image(holds, 32) == pytest.approx(
+        32 * 32 * 40, rel=0.01
+    )
 
 
 def test_a_child_gets_no_blas_variable_but_the_number_of_threads(benchmark, monkeypatch):
