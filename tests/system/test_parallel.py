@@ -212,3 +212,24 @@ def test_ranks_that_differ_end_together_with_one_line(tmp_path, name):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and says in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "x").exists()
+
+
+THREADS = r"""
+import numpy, scipy.linalg
+from minigan.system import cores, world
+cores.share = lambda processes: processes + 1
+world()
+import ctypes, re
+maps = open("/proc/self/maps").read()
+names = [name.replace("set", "get") for name in cores.SETTERS]
+libraries = map(ctypes.CDLL, set(re.findall(r"/\S*openblas\S*[.]so\S*", maps)))
+found = {getattr(one, name)() for one in libraries for name in names if hasattr(one, name)}
+if world().rank == 0:
+    print(*found)
+"""
+
+
+def test_ranks_share_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    done = subprocess.run([*TWO, "-c", THREADS], capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == ["3"]
