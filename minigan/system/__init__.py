@@ -1,9 +1,9 @@
 """What a program owes the machine it runs on.
 
-Other processes of the same run, whole files, text that never ends a run, and memory that is used
-again.
+Cores, other processes of the same run, whole files, text that never ends a run, and memory that is
+used again.
 
-In the order of reading: parallel, launcher, terminal, files, memory.
+In the order of reading: cores, parallel, launcher, terminal, files, memory.
 """
 
 from minigan.system.files import remove_leftovers, write

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from minigan.system import cores
 from minigan.system.parallel import HOW, ParallelError
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
@@ -25,14 +26,12 @@ def start(ranks: int) -> int:
     """Runs this program's own command line as so many ranks, and returns its exit status.
 
     It gets SIGTERM for each of SIGNALS, as mpiexec itself has words for some of them and dies of
-    others; the status is then that of the signal. Cores are shared out, unless OMP_NUM_THREADS says
-    otherwise: ranks with as many threads each as there are cores are slower than one alone.
+    others; the status is then that of the signal.
 
     ParallelError if there is no mpiexec or no mpi4py.
     """
     command = [_mpiexec(), "-n", str(ranks), sys.executable, *sys.orig_argv[1:]]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    surroundings = {"OMP_NUM_THREADS": str(max(1, cores // ranks)), "PYTHONUNBUFFERED": "1"}
+    surroundings = {"OMP_NUM_THREADS": str(cores.share(ranks)), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command,
         env=surroundings | os.environ,

@@ -32,10 +32,13 @@ import time
 import warnings
 from array import array as integers
 
+from minigan.system import cores
+
 # By which mpiexec tells a process how many it has started: MPICH and its kin, then Open MPI.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK")  # which of them this one is
-LOCAL = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")  # and among those on this machine
+LOCAL = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")  # and among those on this machine,
+HERE = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")  # which are so many
 
 
 class ParallelError(RuntimeError):
@@ -183,6 +186,7 @@ def world() -> World:
             f"{size} ranks were started, but mpi4py's MPI sees {MPI.COMM_WORLD.size}: start them "
             "by the mpiexec of the MPI that mpi4py uses"
         )
+    cores.limit_threads(cores.share(told(HERE, size)))
     return Ranks(MPI, told(LOCAL, 0))
 
 

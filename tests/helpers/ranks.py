@@ -90,6 +90,31 @@ def captured():
     return {key: value for key, value in found.items() if "rows" not in key}  # in float32
 
 
+def refusals():
+    """What NCCL says to an address of the host, to too many numbers, to a type that it hasn't, to
+    another stream, and to two ranks on one GPU.
+    """
+    device = fake_device(devices=world().size)
+    nccl, cuda, x = device.cupy.cuda.nccl, device.cupy.cuda, device.cupy.zeros(128)
+    name, host = world().first(nccl.get_unique_id()), np.zeros(128)
+
+    def sum_of(address=x.data.ptr, count=128, kind=nccl.NCCL_FLOAT64, stream=device.stream.ptr):
+        one = nccl.NcclCommunicator(world().size, name, world().rank)
+        one.allReduce(address, address, count, kind, nccl.NCCL_SUM, stream)
+
+    wrong = [{"address": host.ctypes.data}, {"count": 129}, {"kind": 9}]
+    wrong += [{"stream": cuda.Stream(non_blocking=True).ptr}, {}]
+    statuses = []
+    for words in wrong:
+        if not words:
+            cuda.Device(0).use()
+        try:
+            sum_of(**words)
+        except nccl.NcclError as error:
+            statuses.append(error.status)
+    return {"statuses": np.array(statuses)}
+
+
 def statistics_of_each():
     """The control: with batch norm's statistics per rank, weights are others."""
     nn.BatchNorm.over_ranks = False
@@ -236,7 +261,7 @@ def unrolled():
 RUNS = {
     f.__name__: f
     for f in (
-        *(dcgan, wgan_gp, hinge, gaussian_1d, few_steps, captured, statistics_of_each),
+        *(dcgan, wgan_gp, hinge, gaussian_1d, few_steps, captured, refusals, statistics_of_each),
         *(batch_norm, minibatch_discrimination, minibatch_std, feature_matching, relativistic),
         *(dragan, began, history, unrolled),
     )
@@ -246,7 +271,7 @@ RUNS = {
 def run(folder: Path, ranks: int, *names) -> dict:
     """What each of the runs comes to on so many ranks, {name: arrays}."""
     command = [MPIEXEC, "-n", str(ranks), sys.executable, __file__, folder, *names]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), done.stderr
     return {name: dict(np.load(folder / f"{name}.npz")) for name in names}
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs mpi4py and an MPI: pip install 'minigan[mpi]'",
 )
 
-APART = "gaussian_1d", "few_steps", "statistics_of_each"
+APART = "gaussian_1d", "few_steps", "statistics_of_each", "refusals"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,11 @@ def test_two_ranks_are_one_process_of_twice_the_batch(two, name):
 def test_a_mean_that_is_left_out_is_noticed(two):
     expected = ranks.statistics_of_each()
     assert difference(two["statistics_of_each"], expected) > 1e-3
+
+
+def test_the_stand_in_for_nccl_refuses_what_nccl_does(two):
+    argument, usage = 4, 5
+    assert two["refusals"]["statuses"].tolist() == [argument] * 4 + [usage]
 
 
 def test_in_float32_the_numbers_agree(two):
@@ -97,7 +102,7 @@ def dcgan(tmp_path_factory):
 
 def ended(process) -> tuple[int, str, str]:
     """The status of a program, what it printed, and the last line that it said beside."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err.strip().splitlines()[-1:]
 
 
@@ -208,7 +213,28 @@ training.run(main)
 def test_ranks_that_differ_end_together_with_one_line(tmp_path, name):
     does, says = PROGRAMS[name]
     command = [*TWO, "-c", PROGRAM.format(does), str(tmp_path), str(HELPERS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and says in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "x").exists()
+
+
+THREADS = r"""
+import numpy, scipy.linalg
+from minigan.system import cores, world
+cores.share = lambda processes: processes + 1
+world()
+import ctypes, re
+maps = open("/proc/self/maps").read()
+names = [name.replace("set", "get") for name in cores.SETTERS]
+libraries = map(ctypes.CDLL, set(re.findall(r"/\S*openblas\S*[.]so\S*", maps)))
+found = {getattr(one, name)() for one in libraries for name in names if hasattr(one, name)}
+if world().rank == 0:
+    print(*found)
+"""
+
+
+def test_ranks_share_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    done = subprocess.run([*TWO, "-c", THREADS], capture_output=True, text=True, timeout=600)
+    assert done.stdout.split() == ["3"]
