@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from minigan.plots.figures import panels
-from minigan.plots.style import D_STAR, GUIDE, ORANGE, P_DATA, P_G, D
+from minigan.plots.style import D_STAR, ORANGE, P_DATA, P_G, D
 
 KINDS = {"train": P_DATA, "test": P_G, "simulated": D}
 
@@ -32,16 +32,16 @@ def annealing_figure(known: dict, models: dict):
 
 
 def _closing(panel, known):
-    exact, count = known["exact"], known["temperatures"]
+    exact, count = known["exact"], np.asarray(known["temperatures"])
     for name, sign, color in (("lower", -1, P_G), ("upper", 1, D)):
         off = sign * (np.asarray(known[name]) - exact)
         size = np.maximum(np.abs(off), 1e-3)
         panel.plot(count, size, "o-", color=color, label=f"{name} bound")
-        wrong = np.where(off < 0, size, np.nan)
-        panel.plot(count, wrong, "o", color=color, mfc="white", label="_on the wrong side")
+        if (wrong := off < 0).any():
+            how = {"color": color, "mfc": "white", "label": f"{name} bound, on the wrong side"}
+            panel.plot(count[wrong], size[wrong], "o", **how)
     panel.axhline(exact - known["kde"], color=ORANGE, ls="--", label="KDE, 10,000 samples")
     panel.set(xscale="log", yscale="log", xlabel="temperatures", ylabel="nats off, in size")
-    panel.plot([], [], "o", color=GUIDE, mfc="white", label="on the wrong side, by chance")
     panel.set_title("a linear decoder: how far from the exact ln p(x)")
     panel.legend()
 

@@ -15,9 +15,9 @@ def test_each_panel_shows_its_part():
     figure = plots.annealing_figure(KNOWN, {"VAE": MODEL, "GAN": MODEL})
     assert plots.frame(figure).shape == (460, 1200, 3)
     closing, models = figure.axes
-    lower, never, upper, wrong, kde, _ = closing.lines
-    assert np.isnan(never.get_ydata()).all()
-    np.testing.assert_allclose(wrong.get_ydata(), [3, np.nan])  # an upper bound of −6 of −3
+    lower, upper, wrong, kde = closing.lines
+    assert (wrong.get_xdata(), wrong.get_ydata()) == (1, 3)  # an upper bound of −6, of −3
+    assert wrong.get_label() == "upper bound, on the wrong side"
     np.testing.assert_allclose(lower.get_ydata(), [6, 0.5])
     np.testing.assert_allclose(upper.get_ydata(), [3, 1e-3])  # 0 has no place on a log axis
     assert kde.get_ydata() == [10, 10]
