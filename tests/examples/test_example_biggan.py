@@ -76,19 +76,19 @@ def test_one_ingredient_is_left_out_and_no_other(seen, tmp_path, without, networ
 @pytest.mark.usefixtures("example", "few_digits")
 def test_without_noise_a_class_has_one_image(tmp_path):
     """By the generator in the checkpoint; and without an average, it is G itself."""
-    kinds = {}
+    varied = {}
     for without in ("noise", "average"):
         run("biggan", *TINY, "--without", without, "--out", tmp_path / without)
         path = tmp_path / without / checkpoint.NAME
         sampler, average = Sampler.kept(path, cpu.generator(0))
         z = sampler.noise(cpu.generator(0), 6) * (without != "noise")
         images = sampler.draw(average, z, np.zeros(6, int))
-        kinds[without] = len(np.unique(images.round(4), axis=0))
+        varied[without] = np.ptp(images, axis=0).max() > 1e-3
         G = sampler.build(cpu.generator(0))
         checkpoint.load(path, {"G": G}, partial=True)
         same = [np.allclose(a, average.state()[key], atol=1e-6) for key, a in G.state().items()]
         assert all(same) == (without == "average")
-    assert kinds == {"noise": 1, "average": 6}
+    assert varied == {"noise": False, "average": True}
 
 
 def test_the_ways_to_draw_z(example):
