@@ -9,7 +9,7 @@ from the start: give both as much time, and compare.
     python examples/scale/progressive.py                       8 → 16 → 32, two minutes on one core
     python examples/scale/progressive.py --scratch --steps 900 --out runs/scratch
     python examples/scale/progressive.py --resume --beside runs/scratch         both in one picture
-    python examples/scale/progressive.py --data FOLDER --size 128 --most 512 --depth 2     for a GPU
+    python examples/scale/progressive.py --data FOLDER --size 128 --width 128 --most 512 --depth 2
 """
 
 from __future__ import annotations
