@@ -19,6 +19,7 @@ from minigan.system import cores
 from minigan.system.parallel import HOW, ParallelError
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
+ON_TERMINAL = "MINIGAN_ON_TERMINAL"  # tells ranks, who see a pipe, that there is one behind it
 BANNER = b"=" * 60, b"BAD TERMINATION"  # MPICH's: a line that begins so, then one that says this
 
 
@@ -32,6 +33,7 @@ def start(ranks: int) -> int:
     """
     command = [_mpiexec(), "-n", str(ranks), sys.executable, *sys.orig_argv[1:]]
     surroundings = {"OMP_NUM_THREADS": str(cores.share(ranks)), "PYTHONUNBUFFERED": "1"}
+    surroundings |= {ON_TERMINAL: "1"} if sys.stderr.isatty() else {}
     process = subprocess.Popen(
         command,
         env=surroundings | os.environ,

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 
+from minigan.system.launcher import ON_TERMINAL
 from minigan.system.parallel import is_first
 
 
@@ -89,5 +90,5 @@ def bar(iterable=None, **options):
     from tqdm import tqdm
 
     file = quiet(sys.stderr)
-    interval = 0.2 if file.isatty() else 10.0
+    interval = 0.2 if file.isatty() or ON_TERMINAL in os.environ else 10.0
     return tqdm(iterable, file=file, dynamic_ncols=True, mininterval=interval, **options)

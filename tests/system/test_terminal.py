@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from minigan.data import load_folder
-from minigan.system import terminal
+from minigan.system import launcher, terminal
 from minigan.training import Progress, run
 
 
@@ -98,3 +98,13 @@ def test_a_process_whose_output_goes_nowhere_ends_well(where):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 7
     assert set(done.stdout + done.stderr) <= set("outer\n")
+
+
+@pytest.mark.parametrize(("told", "seconds"), [({}, 10.0), ({launcher.ON_TERMINAL: "1"}, 0.2)])
+def test_a_bar_is_redrawn_on_a_terminal_and_by_ranks_that_are_told_of_one(
+    monkeypatch, told, seconds
+):
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with terminal.bar(total=1) as bar:
+        assert bar.mininterval == seconds
