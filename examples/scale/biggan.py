@@ -47,7 +47,7 @@ INGREDIENTS = {
     "conditional": "conditional batch norms: class and z enter at G's beginning alone",
     "chunks": "z's chunks: all of z enters at the beginning, and blocks hear the class alone",
     "attention": "self-attention",
-    "orthogonal": "the orthogonal penalty",
+    "orthogonal": "the orthogonal penalty, --beta",
     "two-steps": "D's second step",
     "average": "the average of G",
     "noise": "z itself: the control, for which truncation can do nothing",
@@ -68,13 +68,15 @@ def parse(argv=None):
         quick={"steps": lambda n: max(1, n // 8), "ruler": 100},
         after=("ruler",),
     )
-    options.images(p, size=32, batch=32, width=16, latent=60, lr_g=1e-3, lr_d=1e-3, every=100)
+    options.images(p, size=32, framed=True, batch=32, width=16, latent=60)
+    options.shared(p, lr_g=1e-3, lr_d=1e-3, every=100)
     words = "; ".join(f"{name}: {what}" for name, what in INGREDIENTS.items())
     p.add_argument("--without", choices=INGREDIENTS, help=words)
     words = "pixels, the side of the images at which there is attention"
     p.add_argument("--attention", type=options.whole(2), default=8, help=words)
-    words = "β of the orthogonal penalty"
-    p.add_argument("--beta", type=options.at_least(0), default=1e-4, help=words)
+    p.add_argument(
+        "--beta", type=options.at_least(0), default=1e-4, help="β, of the orthogonal penalty"
+    )
     words = "steps of the classifier's training"
     p.add_argument("--ruler", type=options.whole(1), default=300, help=words)
     return options.parse(p, argv)
@@ -84,7 +86,7 @@ def main(argv=None):
     args = parse(argv)
     backend = options.device(args)
     train, test = (framed(part, args) for part in options.train_and_held_out(args))
-    weights, noise, fixed = backend.generator(args.seed).spawn(3)
+    weights, noise, fixed = backend.generator(args.seed).spawn(3, shared=[1])
     classes, on = len(train.classes), {name: name != args.without for name in INGREDIENTS}
     moves = 2 if on["two-steps"] else 1
     with options.building():
@@ -112,7 +114,7 @@ def main(argv=None):
         # (1) D: twice, each time on new images, and on samples of their classes
         for _ in range(moves):
             x, y = map(Tensor, batches.next())
-            fake = G(Tensor(heard(sampler.noise(noise, args.batch))), y)
+            fake = G(Tensor(heard(sampler.noise(noise, batches.share))), y)
             d = discriminator_step(D, D_optimizer, objective, (x, y), (fake, y))
 
         # (2) G: what the D that has just moved takes for real, by filters none of which are alike

@@ -66,14 +66,14 @@ def main(argv=None):
     args = parse(argv)
     beside = vars(args).pop("beside")  # no part of this run, nor of its checkpoint
     backend, dataset = options.device(args), options.dataset(args)
-    weights, noise, points, fixed = backend.generator(args.seed).spawn(4)
+    weights, noise, points, fixed = backend.generator(args.seed).spawn(4, shared=[1, 2])
     _, size, _, channels = dataset.images.shape
     with options.building():
         batches = Batches(dataset, args.batch, args.seed, backend)
         shape = {"size": size, "channels": channels, "width": args.width, "most": args.most}
         shape |= {"depth": args.depth, "rng": weights}
         G = ProgressiveGenerator(latent=args.latent, **shape)
-        D = ProgressiveDiscriminator(group=4 if args.batch % 4 == 0 else None, **shape)
+        D = ProgressiveDiscriminator(group=4 if batches.share % 4 == 0 else None, **shape)
         levels = [level for level, side in enumerate(G.sizes) if side >= SMALLEST]
         levels = levels[-1:] if args.scratch else levels
         growth = optim.Growth(args.steps, len(levels), each=args.each, fade=args.fade)
@@ -102,7 +102,7 @@ def main(argv=None):
         def step():
             fade.advance()
             real = shrunk(Tensor(batches.next()), G.sizes[level], now(level)[1])
-            fake = G(Tensor(noise.normal((args.batch, args.latent))), *now(level))
+            fake = G(Tensor(noise.normal((batches.share, args.latent))), *now(level))
             real, fake = ((images, *now(level)) for images in (real, fake))
 
             # (1) D: a way up from G's images to real ones, as steep as the penalty allows

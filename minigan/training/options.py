@@ -213,10 +213,12 @@ def shared(p: argparse.ArgumentParser, **defaults):
         p.add_argument("--" + name.replace("_", "-"), type=kind, default=default, help=words)
 
 
-def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **defaults):
+def images(
+    p: argparse.ArgumentParser, *, split=False, data=None, size=28, framed=False, **defaults
+):
     """Adds --data and, unless the images must have a test split, --size; and some of SHARED.
 
-    data: what is meant by default, None being MNIST.
+    data: what is meant by default, None being MNIST. framed: digits, too, get a --size, in a frame.
     """
     words = "mnist, fashion-mnist, digits or faces (both drawn), or "
     words += "the folder of one" if split else "a folder"
@@ -224,8 +226,9 @@ def images(p: argparse.ArgumentParser, *, split=False, data=None, size=28, **def
     if not split:
         words = "pixels, for faces and for a folder of images"
         p.add_argument("--size", type=whole(8), default=size, help=words)
-        drawn = "with --data faces or --data FOLDER, as digits have theirs"
-        heeded(p, drawn, lambda args: args.data not in (None, *DIGITS), "size")
+        if not framed:
+            drawn = "with --data faces or --data FOLDER, as digits have theirs"
+            heeded(p, drawn, lambda args: args.data not in (None, *DIGITS), "size")
     shared(p, **defaults)
     if "batch" in defaults:
         offer_ranks(p)

@@ -463,7 +463,7 @@ def test_every_option_has_a_row(example, actions):
 # What takes its rows of each batch, as mpiexec's ranks; see system/test_parallel.py.
 PARALLEL = {"dcgan_mnist", "mode_collapse", "goodfellow_2014", "began", "cgan", "text_to_image"}
 PARALLEL |= {"cyclegan", "pix2pix", "domain_transfer", "inpainting", "super_resolution"}
-PARALLEL |= {"vae", "ais", "faces", "latent_space"}
+PARALLEL |= {"vae", "ais", "faces", "latent_space", "progressive", "biggan"}
 
 
 @pytest.mark.parametrize("example", RUNS)
