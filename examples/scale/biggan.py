@@ -74,11 +74,9 @@ def parse(argv=None):
     p.add_argument("--without", choices=INGREDIENTS, help=words)
     words = "pixels, the side of the images at which there is attention"
     p.add_argument("--attention", type=options.whole(2), default=8, help=words)
-    p.add_argument(
-        "--beta", type=options.at_least(0), default=1e-4, help="β, of the orthogonal penalty"
-    )
-    words = "steps of the classifier's training"
-    p.add_argument("--ruler", type=options.whole(1), default=300, help=words)
+    words = "β of the orthogonal penalty"
+    p.add_argument("--beta", type=options.at_least(0), default=1e-4, help=words)
+    p.add_argument("--ruler", type=options.whole(1), default=300, help="the classifier's steps")
     return options.parse(p, argv)
 
 
