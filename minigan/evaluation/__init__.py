@@ -1,6 +1,6 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
-In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
+In the order of reading: divergences, line, pairs, neighbours, metrics, health, windows, ruler,
 arithmetic, bounds, subspaces, hmc, ais.
 """
 
@@ -47,6 +47,13 @@ from minigan.evaluation.divergences import (
     wasserstein,
     wasserstein1_to_quantiles,
     wasserstein_discrete,
+)
+from minigan.evaluation.health import (
+    intrinsic_dimension,
+    normed_variance,
+    rank,
+    slope,
+    variety,
 )
 from minigan.evaluation.line import (
     CriticOnLine,

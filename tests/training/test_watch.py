@@ -8,7 +8,7 @@ import pytest
 from minigan import data, losses
 from minigan.engine import Tensor
 from minigan.training import GAME, LOST, Record, Watch
-from minigan.training.watch import COLLAPSED, collapse, no_contest
+from minigan.training.troubles import COLLAPSED, collapse, no_contest
 
 
 class Screen:
