@@ -18,7 +18,7 @@ import numpy as np
 
 from minigan import Tensor, discriminator_step, generator_step, losses, nn, optim, plots
 from minigan.data import Batches, Dataset, drawn_digits, to_unit
-from minigan.evaluation import diversity, nearness, variety
+from minigan.evaluation import diversity, leaning, variety
 from minigan.models import began_discriminator, began_generator, mlp
 from minigan.training import (
     GAME,
@@ -32,7 +32,7 @@ from minigan.training import (
     troubles,
 )
 
-COUNT, NEW = 2000, 200  # digits to train on, and new ones
+COUNT = 2000  # digits to train on
 LATENT = 16
 Z = 24, LATENT  # of the samples that are drawn
 
@@ -71,7 +71,7 @@ def began(args, *, gamma=0.9, rate=0.03, power=2, batch_norm=True) -> beside.Out
         return fake.detach()
 
     told = {troubles.stuck(objective): None, troubles.repeats: None}
-    real = Tensor(backend.asarray(to_unit(digits.images[:NEW])))
+    real = Tensor(backend.asarray(to_unit(digits.images[:500])))
     measures = {"variety": lambda samples: variety(samples, real)}
     watch = Watch(record, troubles=told, measures=measures, early=600)
     with Session(args, watch=watch, batches=batches) as session:
@@ -88,7 +88,7 @@ def memorise(args, *, count=COUNT) -> beside.Outcome:
     """A usual game on `count` images."""
     backend, digits = options.device(args), drawn_digits(COUNT, 0)
     some = Dataset("digits", digits.images[:count], digits.labels[:count], digits.classes)
-    known, new = to_unit(some.images), to_unit(drawn_digits(NEW, 1).images)
+    known, new = to_unit(some.images), to_unit(drawn_digits(count, 1).images)
     weights, noise, fixed = backend.generator(args.seed).spawn(3)
     objective = losses.NonSaturating()
     with options.building():
@@ -108,18 +108,18 @@ def memorise(args, *, count=COUNT) -> beside.Outcome:
         return fake.detach()
 
     def near(samples) -> float:
-        course.append((len(record), nearness(samples.numpy(), new, known)))
+        course.append((len(record), leaning(samples.numpy(), known, new)))
         return course[-1][1]
 
     told = {troubles.by_heart: None, troubles.no_contest: None}
-    watch = Watch(record, troubles=told, measures={"nearness": near}, every=50)
+    watch = Watch(record, troubles=told, measures={"leaning": near}, every=50)
     with Session(args, watch=watch, batches=batches) as session:
         for _ in session.steps(step):
             pass
-    line = f"nearest training image {course[-1][1]:.0%} as far as a new one's" if course else ""
+    line = f"nearest training image {course[-1][1]:.0%} as far as a new one" if course else ""
     line += f", D(x) {record['d_real'][-100:].mean():.2f} and D(G(z)) "
     line += f"{record['d_fake_before'][-100:].mean():.2f}"
-    curve = "nearness", *np.reshape(course, (-1, 2)).T
+    curve = "nearest known / new image", *np.reshape(course, (-1, 2)).T
     status = session.interrupted.status
     return beside.Outcome(curve, line, watch.said, samples(G, fixed.normal(Z)), status)
 

@@ -116,7 +116,7 @@ def smooth(args, *, label=0.0) -> beside.Outcome:
     backend = options.device(args)
     weights, noise = backend.generator(args.seed).spawn(2)
     D = mlp([1, args.width, args.width, 1], rng=weights)
-    D_optimizer = optim.Adam(D, optim.linear_decay(3e-3, args.steps))
+    D_optimizer = optim.Adam(D, optim.linear_decay(3e-3, 3 * args.steps))
     record = Record("d_real", "d_fake_before", "d_least")
 
     def step():
@@ -129,7 +129,7 @@ def smooth(args, *, label=0.0) -> beside.Outcome:
         record.add(op.mean(real), op.mean(fake), -op.max(-fake))
 
     watch = Watch(record, troubles={troubles.smoothed_fakes: None})
-    with Session(args, watch=watch) as session:
+    with Session(args, total=3 * args.steps, watch=watch) as session:
         for _ in session.steps(step):
             pass
     x = np.linspace(-3, 5, 161)

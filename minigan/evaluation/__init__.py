@@ -76,7 +76,7 @@ from minigan.evaluation.metrics import (
     spread,
     standard_error,
 )
-from minigan.evaluation.neighbours import k_means, looks_real, nearest, nearness, vote
+from minigan.evaluation.neighbours import k_means, leaning, looks_real, nearest, nearness, vote
 from minigan.evaluation.ruler import Seen, look, train_classifier
 from minigan.evaluation.subspaces import PCA, pca, ppca_log_likelihood, principal_angles
 from minigan.evaluation.windows import (

@@ -48,7 +48,7 @@ def draw_points(panel, real, points):
     for name, x, color in (("data", real, P_DATA), ("G(z)", points, P_G)):
         panel.scatter(x[:, 0], x[:, -1], s=3, color=color, alpha=0.4, lw=0, label=name)
     panel.set(xticks=[], yticks=[])
-    panel.legend(loc="upper right", markerscale=3)
+    panel.legend(loc="upper right", markerscale=3, fontsize=8)
 
 
 def modes_side_by_side(runs: dict, centres: np.ndarray) -> Figure:

@@ -24,8 +24,6 @@ from minigan import plots
 from minigan.training import options
 from minigan.training.program import make_folder
 
-PROVOKED, MENDED = plots.ORANGE, plots.P_G
-
 
 class Outcome(NamedTuple):
     """What came of one run: its curve, that is what it is of, steps (n,) and values (n,); its
@@ -103,28 +101,21 @@ def table(failures: dict, rows: dict) -> str:
 
 
 def figure(failures: dict, rows: dict):
-    """For each failure the two curves, the two pictures, and what the run said."""
-    size = (10, 3.1 * len(rows))
+    """For each failure the two curves and the two pictures, with what each run said below it."""
+    size = (10, 3.4 * len(rows))
     with plots.panels(len(rows), 3, size=size, squeeze=False) as (drawing, panels):
         for (name, pair), (left, *places) in zip(rows.items(), panels, strict=True):
             failure = failures[name]
-            styles = ("provoked", PROVOKED), ("mended", MENDED)
-            for outcome, (label, color) in zip(pair, styles, strict=True):
+            titles = failure.provoked, failure.mended
+            kinds = ("provoked", plots.ORANGE), ("mended", plots.P_G)
+            for outcome, panel, title, kind in zip(pair, places, titles, kinds, strict=True):
                 what, *curve = outcome.curve
-                plots.draw_curve(left, *curve, label, color)
-            left.set_title(name, loc="left", weight="bold")
+                plots.draw_curve(left, *curve, *kind)
+                outcome.draw(panel)
+                panel.set_title(textwrap.fill(f"{kind[0]}: {title}", 42), size=9)
+                said = noticed(failure, outcome) or "says: nothing of it"
+                panel.set_xlabel(textwrap.fill(said, 52), loc="left", ma="left", size=8)
+            left.set_title(name, weight="bold")
             left.set(xlabel="step", ylabel=what)
             left.legend()
-            for panel, outcome, words in zip(
-                places, pair, (failure.provoked, failure.mended), strict=True
-            ):
-                outcome.draw(panel)
-                panel.set_title(textwrap.fill(words, 44), loc="left", size=9)
-            said = noticed(failure, pair[0]) or "(not noticed)"
-            left.text(
-                *(0, -0.3, textwrap.fill(said, 130)),
-                transform=left.transAxes,
-                va="top",
-                size=8,
-            )
     return drawing

@@ -12,7 +12,7 @@ The means that each needs:
     smoothed_fakes     d_real, d_fake_before, d_least
     not_normed         normed
     stuck(objective)   k
-    by_heart           nearness
+    by_heart           leaning
     too_few_numbers    rank, dimension
     swings(record, …)  a column, row by row
 
@@ -82,12 +82,12 @@ def too_few_numbers(now: dict) -> str | None:
 
 
 def by_heart(now: dict) -> str | None:
-    """What to say of samples that are nearer to training images than new real ones are."""
-    if now["nearness"] < 0.6:
+    """What to say of samples that are nearer to training images than to as many new real ones."""
+    if now["leaning"] < 0.8:
         return (
-            f"G's samples are {now['nearness']:.0%} as far from the nearest training image as new "
-            "real images are: it learns them by heart. Try more data, or stop where this is still "
-            "near 100%."
+            f"G's samples are {now['leaning']:.0%} as far from the nearest training image as from "
+            "the nearest of as many new ones: G learns its images by heart. Try more data, or stop "
+            "where this is still near 100%."
         )
     return None
 
@@ -123,10 +123,10 @@ def company(now: dict) -> str | None:
 def smoothed_fakes(now: dict) -> str | None:
     """What to say of a D that tells real from generated, and yet rejects not even one sample."""
     real, fake, least = now["d_real"], now["d_fake_before"], now["d_least"]
-    if real - fake > 0.5 and least > 0.03:
+    if real - fake > 0.5 and least > 0.01:
         return (
             f"D tells the two kinds apart ({real:.2f} and {fake:.2f}) but gives no sample of G "
-            f"less than {least:.2f}: the labels of generated samples are smoothed. That puts p_g "
+            f"less than {least:.3f}: the labels of generated samples are smoothed. That puts p_g "
             "into the numerator of the best D, which then holds G where it is. Smooth those of "
             "real samples alone."
         )
