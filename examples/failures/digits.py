@@ -84,9 +84,9 @@ def began(args, *, gamma=0.9, rate=0.03, power=2, batch_norm=True) -> beside.Out
     return beside.Outcome(curve, line, watch.said, samples(G, 2 * fixed.uniform(Z) - 1), status)
 
 
-def memorise(args, *, count=COUNT) -> beside.Outcome:
-    """A usual game on `count` images."""
-    backend, digits = options.device(args), drawn_digits(COUNT, 0)
+def memorise(args, *, count=None) -> beside.Outcome:
+    """A usual game on `count` images; all of them, if none is said."""
+    backend, digits, count = options.device(args), drawn_digits(COUNT, 0), count or COUNT
     some = Dataset("digits", digits.images[:count], digits.labels[:count], digits.classes)
     known, new = to_unit(some.images), to_unit(drawn_digits(count, 1).images)
     weights, noise, fixed = backend.generator(args.seed).spawn(3)

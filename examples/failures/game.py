@@ -103,11 +103,8 @@ def play(setup: Setup, args) -> beside.Outcome:
 
     kinds = troubles.no_contest, troubles.vanished, troubles.repeats, troubles.too_few_numbers
     dimension = evaluation.intrinsic_dimension(real.numpy())
-    measures = {
-        "variety": lambda samples: evaluation.variety(samples, real),
-        "rank": lambda samples: evaluation.rank(G, z[:50]),
-        "dimension": lambda samples: dimension,
-    }
+    measures = {"variety": lambda samples: evaluation.variety(samples, real)}
+    measures |= {"rank": lambda _: evaluation.rank(G, z[:50]), "dimension": lambda _: dimension}
     told = dict.fromkeys([*kinds, troubles.swings(record)])
     watch = Watch(record, troubles=told, measures=measures, others=(sizes,), early=600)
     course = [(0, distance(G, z, real))]

@@ -58,7 +58,7 @@ def play(args, *, joined=False, kept=False, eps=1e-5) -> beside.Outcome:
         *(nn.Linear(2, width, rng=weights), nn.LeakyReLU(), nn.Linear(width, width, rng=weights)),
         *(nn.BatchNorm(width, rng=weights), nn.LeakyReLU(), nn.Linear(width, 1, rng=weights)),
     )
-    rate = optim.linear_decay(1e-3, args.steps)
+    rate = 1e-3 if kept else optim.linear_decay(1e-3, args.steps)  # kept, there is one step
     G_optimizer = optim.Adam(G, rate, betas=(0.5, 0.999))
     D_optimizer = optim.Adam(D, rate, betas=(0.5, 0.999))
     z, test = Tensor(fixed.normal((SEEN, 2))), density.sample(fixed, SEEN)

@@ -22,7 +22,6 @@ import numpy as np
 
 from minigan import plots
 from minigan.training import options
-from minigan.training.program import make_folder
 
 
 class Outcome(NamedTuple):
@@ -60,7 +59,6 @@ def parser(description, failures: dict, *, steps, out) -> argparse.ArgumentParse
 
 def compare(args: argparse.Namespace, failures: dict) -> int:
     """Runs what the options ask for, says what came of it, and draws it; the exit status."""
-    make_folder(args.out)
     if args.list:
         for name, failure in failures.items():
             print(f"{name}: {failure.provoked}; mended: {failure.mended}")
