@@ -1,6 +1,6 @@
 """How good are samples? Distances between distributions, measures of sets, a classifier as ruler.
 
-In the order of reading: divergences, line, pairs, neighbours, metrics, windows, ruler,
+In the order of reading: divergences, line, pairs, neighbours, metrics, health, windows, ruler,
 pyramids, arithmetic, bounds, subspaces, hmc, ais.
 """
 
@@ -48,6 +48,13 @@ from minigan.evaluation.divergences import (
     wasserstein1_to_quantiles,
     wasserstein_discrete,
 )
+from minigan.evaluation.health import (
+    intrinsic_dimension,
+    normed_variance,
+    rank,
+    slope,
+    variety,
+)
 from minigan.evaluation.line import (
     CriticOnLine,
     cells,
@@ -70,7 +77,7 @@ from minigan.evaluation.metrics import (
     spread,
     standard_error,
 )
-from minigan.evaluation.neighbours import k_means, looks_real, nearest, nearness, vote
+from minigan.evaluation.neighbours import k_means, leaning, looks_real, nearest, nearness, vote
 from minigan.evaluation.pyramids import laplacian_pyramid, pyramid_distances
 from minigan.evaluation.ruler import Seen, look, train_classifier
 from minigan.evaluation.subspaces import PCA, pca, ppca_log_likelihood, principal_angles

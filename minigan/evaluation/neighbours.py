@@ -61,6 +61,20 @@ def nearness(samples, new, known) -> float:
     return float(nearest(samples, known)[0].mean() / nearest(new, known)[0].mean())
 
 
+def leaning(samples, known, new) -> float:
+    """How far samples are from the nearest known images, as a share of how far from new ones.
+
+    The quotient of two mean distances, to the nearest of as many images: 1 if G has learnt what
+    is alike in known and new images, 0 of copies of known ones. Blur is as near to the ones as to
+    the others, so unlike `nearness` this doesn't take it for a copy. Arrays (n, …), of one scale.
+    ValueError unless there are as many known images as new ones.
+    """
+    if len(known) != len(new):
+        raise ValueError(f"leaning: {len(known)} known and {len(new)} new images: want as many")
+    samples, known, new = (np.reshape(x, (len(x), -1)) for x in (samples, known, new))
+    return float(nearest(samples, known)[0].mean() / nearest(samples, new)[0].mean())
+
+
 def vote(queries, points, labels, *, k=5) -> np.ndarray:
     """The class of each query, int64 (n,): the one that most of its k nearest points have.
 

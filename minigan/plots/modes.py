@@ -43,6 +43,14 @@ def draw_modes(panel, samples, centres, *, heat=None, limits=None, size=3.0):
     panel.spines[:].set(visible=True, color=GUIDE)
 
 
+def draw_points(panel, real, points):
+    """Samples over data, (n, d) each, by the first and the last of their d coordinates."""
+    for name, x, color in (("data", real, P_DATA), ("G(z)", points, P_G)):
+        panel.scatter(x[:, 0], x[:, -1], s=3, color=color, alpha=0.4, lw=0, label=name)
+    panel.set(xticks=[], yticks=[])
+    panel.legend(loc="upper right", markerscale=3, fontsize=8)
+
+
 def modes_side_by_side(runs: dict, centres: np.ndarray) -> Figure:
     """A panel for each run, as `draw_modes` draws it: {title: (samples (n, 2), caption)}."""
     columns = min(7, max(1, len(runs)))

@@ -4,11 +4,11 @@ The options of a command line, how a program ends, the numbers of a run, what go
 saving and resuming, a generator for other scripts and its latent space, a classifier that is kept
 for the next call; and `Session`, which holds them together.
 
-In the order of reading: checkpoint, options, program, record, watch, sampler, space, kept, apply,
-session.
+In the order of reading: checkpoint, options, program, record, troubles, watch, sampler, space,
+kept, apply, session, beside.
 """
 
-from minigan.training import checkpoint, options
+from minigan.training import beside, checkpoint, options, troubles
 from minigan.training.apply import apply_to_folder
 from minigan.training.checkpoint import CheckpointError
 from minigan.training.kept import kept_classifier

@@ -6,7 +6,7 @@ functions of the record's recent means, by column, so that an example may have i
 
     Watch(record, show=lambda now: f"energy {now['energy']:.3f}", troubles={too_cold: None})
 
-For GANs on images they are there; see `Watch.of_images`.
+What goes wrong in GANs is there, in troubles.py; for those on images see `Watch.of_images`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from minigan.engine import Tensor
 from minigan.engine.functional import mean_over_ranks
 from minigan.evaluation import spread
 from minigan.training.record import Record
+from minigan.training.troubles import collapse, first_lost, no_contest
 
+FRESH = 500  # steps; see COLLAPSED
 GAME = ("loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after")  # columns of a record
 
 LOST = (
     "NaN or infinity: the weights are lost. Resume the last checkpoint, or start again, with lower "
     "learning rates."
 )
-# Of the diversity of real images. The samples of a fresh G are alike too, for as many steps as a
-# slow game takes to begin. After 500 steps DCGAN, WGAN and the GAN of 2014 are at 0.24 and more;
-# the G of examples/stability/began.py that repeats one image is at 0.1.
-COLLAPSED, FRESH = 0.2, 500
 
 
 def game(now: dict) -> str:
@@ -39,28 +37,6 @@ def game(now: dict) -> str:
         f"loss D {now['loss_d']:.2f} G {now['loss_g']:.2f}, D(x) {now['d_real']:.2f}, "
         f"D(G(z)) {now['d_fake_before']:.2f} -> {now['d_fake_after']:.2f}"
     )
-
-
-def collapse(now: dict) -> str | None:
-    """What to say of a G whose samples are much closer to each other than real ones are."""
-    if now["diversity"] < COLLAPSED:
-        return (
-            "G's samples hardly differ from each other (mode collapse): G has found one sample "
-            "that D accepts. Try another seed, a lower rate for G, or another loss."
-        )
-    return None
-
-
-def no_contest(now: dict) -> str | None:
-    """What to say of a D that is sure of every sample; for scores that are probabilities."""
-    real, fake = now["d_real"], now["d_fake_before"]
-    if real > 0.98 and fake < 0.02:
-        return (
-            f"D has won: real samples get {real:.3f} from it and generated ones {fake:.3f}, so it "
-            "tells G little about how to improve. Try a lower rate for D, a higher one for G, or "
-            "another loss."
-        )
-    return None
 
 
 class Watch:
@@ -77,6 +53,12 @@ class Watch:
     batch     samples in a step, to show how many a second there are
     real      the spread of real samples. If given, a training step returns G's last batch, and
               the means have "diversity", the spread of this batch as a share of it
+    measures  functions of what a training step returns, by the names that their values have among
+              the means: numbers, or scalar tensors
+    others    records of the same steps, such as one of each parameter's size, to find the number
+              that was first not finite in
+
+    `said` is all that it has said.
     """
 
     def __init__(
@@ -91,11 +73,15 @@ class Watch:
         early=FRESH,
         batch: int | None = None,
         real: float | None = None,
+        measures: dict | None = None,
+        others: tuple[Record, ...] = (),
     ):
         self.record, self.show, self.troubles = record, show, troubles or {}
         self.every, self.recent, self.calm, self.early = every, recent, calm, early
         self.batch, self.real = batch, real
-        self._said = set()
+        self.measures, self.others = measures or {}, others
+        self.said: list[str] = []
+        self._troubled = set()
         self.begin()
 
     def begin(self):
@@ -117,32 +103,41 @@ class Watch:
     def look(self, step, samples: Tensor | None, progress) -> bool:
         """Shows and says on `progress` what there is to be; False if all is lost.
 
-        samples: what the step has returned.
+        samples: what the step has returned. Before the first row there is nothing to see.
         """
+        if not len(self.record):
+            return True
         now, calm = self.record.latest(self.recent), self.record.latest(self.calm)
         if self.real:
             diversity = mean_over_ranks(spread(samples)).item() / self.real
             now["diversity"] = calm["diversity"] = diversity
+        lost = not all(map(math.isfinite, now.values()))
+        for name, measure in () if lost else self.measures.items():
+            now[name] = calm[name] = float(measure(samples))
         if self.show:
             progress.show(self.show(now) + self._speed())
-        if not all(map(math.isfinite, now.values())):
-            progress.say(f"step {step:,}: {LOST}")
+        if lost or not all(map(math.isfinite, now.values())):
+            self._say(progress, step, f"{LOST} {first_lost(self.record, *self.others)}".rstrip())
             return False
         if len(self.record) >= self.early:
             for trouble, over in self.troubles.items():
                 words = self._news(trouble, over, calm)
                 if words:
-                    progress.say(f"step {step:,}: {words}")
+                    self._say(progress, step, words)
         return True
+
+    def _say(self, progress, step, words):
+        self.said.append(f"step {step:,}: {words}")
+        progress.say(self.said[-1])
 
     def _news(self, trouble, over, now) -> str | None:
         """What to say of one kind of trouble: that it has begun, that it is over, or nothing."""
         words = trouble(now)
-        if words and trouble not in self._said:
-            self._said.add(trouble)
+        if words and trouble not in self._troubled:
+            self._troubled.add(trouble)
             return words
-        if not words and over and trouble in self._said:
-            self._said.remove(trouble)
+        if not words and over and trouble in self._troubled:
+            self._troubled.remove(trouble)
             return over(now)
         return None
 

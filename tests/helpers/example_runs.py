@@ -283,6 +283,51 @@ RUNS = {
         },
         loses="--lr 1e30 --steps 20 --head-start 0",
     ),
+    "game": Example(
+        small="--steps 2 --batch 8 --width 4",
+        smaller={"SEEN": 60},
+        writes="saturation.png",
+        options=TRAINING
+        | {
+            "name": Row("d-has-won z-too-small"),
+            "--all": Row(),
+            "--list": Row(),
+            "--batch": Row("4 16"),
+            "--width": Row("2 8"),
+        },
+        ways={"all": "--all"},
+        mistakes=(("no-such-failure", "invalid choice"), ("--batch 1", ">= 2")),
+    ),
+    "networks": Example(
+        small="--steps 2 --batch 8 --width 4",
+        smaller={"SEEN": 60},
+        writes="batch-norm-leak.png",
+        options=TRAINING
+        | {
+            "name": Row("stale-graph wrong-smoothing"),
+            "--all": Row(),
+            "--list": Row(),
+            "--batch": Row("4 16"),
+            "--width": Row("2 8"),
+        },
+        ways={"all": "--all"},
+        mistakes=(("no-such-failure", "invalid choice"),),
+    ),
+    "digits": Example(
+        small="--steps 2 --batch 8 --hidden 4",
+        smaller={"COUNT": 60},
+        writes="k-stuck.png",
+        options=TRAINING
+        | {
+            "name": Row("memorisation"),
+            "--all": Row(),
+            "--list": Row(),
+            "--batch": Row("4 16"),
+            "--hidden": Row("2 8"),
+        },
+        ways={"all": "--all"},
+        mistakes=(("no-such-failure", "invalid choice"), ("memorisation --batch 51", "50")),
+    ),
     "mode_collapse": Example(
         small="--steps 2 --batch 16 --width 8 --frames 1",
         smaller={"plots.modes.CELLS": 4},

@@ -33,6 +33,13 @@ def test_modes_are_drawn_over_the_heat_at_its_points(monkeypatch, limits):
     assert panel.get_xlim() == panel.get_ylim() == pytest.approx((-REACH, REACH))
 
 
+def test_points_are_drawn_by_their_first_and_last_coordinate():
+    panel, real = Figure().subplots(), np.array([[1.0, 9.0, 2.0]])
+    plots.draw_points(panel, real, real + 1)
+    found = [np.asarray(drawn.get_offsets()).tolist() for drawn in panel.collections]
+    assert found == [[[1, 2]], [[2, 3]]]
+
+
 def test_runs_stand_side_by_side_and_may_be_empty():
     centres = Ring().centres
     runs = {f"run {n}": (np.zeros((n, 2)), f"{n} samples") for n in range(9)}

@@ -8,7 +8,7 @@ import pytest
 from minigan import data, losses
 from minigan.engine import Tensor
 from minigan.training import GAME, LOST, Record, Watch
-from minigan.training.watch import COLLAPSED, collapse, no_contest
+from minigan.training.troubles import COLLAPSED, collapse, no_contest
 
 
 class Screen:
@@ -110,7 +110,8 @@ def test_lost_weights_are_seen_at_once(row):
     value, column = row
     lost = [*ROW[:column], value, *ROW[column + 1 :]]
     screen, healthy, _ = watched([ROW, lost], VARIED)
-    assert not healthy and screen.said == [f"step 2: {LOST}"]
+    first = f"First in step 2: {GAME[column]}."
+    assert not healthy and screen.said == [f"step 2: {LOST} {first}"]
 
 
 def test_lost_samples_are_lost_weights():
@@ -163,7 +164,8 @@ def test_a_trouble_and_its_end_are_said_once_each():
     ]
     assert set(screen.shown) == {"k 0.5"}
     record.add(float("nan"), 0.5)
-    assert not watch.look(1201, None, screen) and screen.said[-1] == f"step 1,201: {LOST}"
+    assert not watch.look(1201, None, screen)
+    assert screen.said[-1] == f"step 1,201: {LOST} First in step 1,201: diversity."
 
 
 def test_a_watch_that_shows_nothing_still_sees_lost_weights():
