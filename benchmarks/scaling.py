@@ -338,9 +338,8 @@ def picture(all_sweeps: dict, results: dict, memory: dict) -> Figure:
                 values = np.array(held["bytes_per_image"]) / 1e6
                 draw_sweep(places[MEMORY], name, sweep, found | held, values, color)
         places[MEMORY].set_ylabel("MB per image")
-        figure.suptitle(
-            "How time and memory grow, in minigan on the CPU", x=0.01, ha="left", size=11
-        )
+        title = "How time and memory grow, in minigan on the CPU"
+        figure.suptitle(title, x=0.01, ha="left", size=11)
     return figure
 
 

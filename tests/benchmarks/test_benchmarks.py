@@ -31,7 +31,7 @@ def quick(name, folder):
         capture_output=True,
         text=True,
         env={**os.environ, "OPENBLAS_CORETYPE": "Haswell"},
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     with Image.open(folder / f"{name}.png") as image:
