@@ -30,7 +30,7 @@ from minigan.training.record import Record
 # slow game takes to begin. After 500 steps DCGAN, WGAN and the GAN of 2014 are at 0.24 and more;
 # the G of examples/stability/began.py that repeats one image is at 0.1.
 COLLAPSED = 0.2
-FEW = 0.3  # of the variety of real samples; less could be a G that is on its way
+FEW = 0.25  # of the variety of real samples; less could be a G that is on its way
 SURE, UNSURE = 0.98, 0.02  # scores of a D that has won
 
 
