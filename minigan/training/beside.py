@@ -110,9 +110,9 @@ def figure(failures: dict, rows: dict):
                 what, *curve = outcome.curve
                 plots.draw_curve(left, *curve, *kind)
                 outcome.draw(panel)
-                panel.set_title(textwrap.fill(f"{kind[0]}: {title}", 42), size=9)
+                panel.set_title(textwrap.fill(f"{kind[0]}: {title}", 40), size=9)
                 said = noticed(failure, outcome) or "says: nothing of it"
-                panel.set_xlabel(textwrap.fill(said, 52), loc="left", ma="left", size=8)
+                panel.set_xlabel(textwrap.fill(said, 48), loc="left", ma="left", size=8)
             left.set_title(name, weight="bold")
             left.set(xlabel="step", ylabel=what)
             left.legend()

@@ -936,7 +936,6 @@ RUNS = {
             "--quick": Row(on="--steps 20"),
         },
         ways={
-            "in three levels": "--size 32 --each 2 --fade 2 --steps 6",
             "grown": "--data IMAGES --size 16 --each 4 --steps 6",
             "from scratch": "--size 16 --scratch",
         },
