@@ -52,7 +52,7 @@ class Setup(NamedTuple):
 
 def parse(argv=None):
     p = beside.parser("Failures of the game.", FAILURES, steps=1000, out="runs/failures_game")
-    p.add_argument("--batch", type=options.whole(2), default=128, help="samples in a batch")
+    options.shared(p, batch=128)
     p.add_argument("--width", type=options.whole(1), default=64, help="units in a hidden layer")
     return options.parse(p, argv)
 

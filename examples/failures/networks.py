@@ -30,7 +30,7 @@ REAL, FAKE = Gaussian(0.0, 1.0), Gaussian(3.0, 0.5)  # to show smoothing; G stan
 
 def parse(argv=None):
     p = beside.parser("Failures of layers.", FAILURES, steps=1000, out="runs/failures_networks")
-    p.add_argument("--batch", type=options.whole(2), default=128, help="samples in a batch")
+    options.shared(p, batch=128)
     p.add_argument("--width", type=options.whole(1), default=64, help="units in a hidden layer")
     return options.parse(p, argv)
 

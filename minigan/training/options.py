@@ -234,8 +234,7 @@ def images(
         offer_ranks(p)
 
 
-DIGITS = ("mnist", "fashion-mnist", "digits")
-SIZE = 32  # pixels, unless --size says otherwise
+DIGITS = tuple(name for name in data.NAMES if name != "faces")  # which have a size of their own
 
 
 def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
@@ -258,7 +257,7 @@ def translation(p: argparse.ArgumentParser, *, paired=False, **defaults):
         heeded(p, "with --apply FOLDER", lambda args: args.apply is not None, "backward")
         p.add_argument("--backward", action="store_true", help="--apply maps from B to A")
     size = "pixels, the side to which images in folders are resized"
-    p.add_argument("--size", type=whole(8), default=SIZE, help=size)
+    p.add_argument("--size", type=whole(8), default=32, help=size)
     applied(p)
     shared(p, **defaults)
     offer_ranks(p)
@@ -284,8 +283,8 @@ def parse(p: argparse.ArgumentParser, argv=None) -> argparse.Namespace:
     args = p.parse_args(argv)
     _start_ranks(p, getattr(args, "ranks", None))
     resumed = getattr(args, "resume", None) is not None
-    args = _resumed(p, args, argv) if resumed else _with_presets(p, args, argv)
     given = _given(p, argv)
+    args = _resumed(p, args, given) if resumed else _with_presets(p, args, argv)
     for name, when, fits in p.heeded:
         if name in given and not fits(args):
             raise OptionError(f"--{name} is heeded only {when}: leave it out, or see to that")
@@ -318,11 +317,10 @@ def _with_presets(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
     return args
 
 
-def _resumed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
+def _resumed(p: argparse.ArgumentParser, args, given: dict) -> argparse.Namespace:
     path = args.out / checkpoint.NAME if args.resume == Path() else args.resume
     path = checkpoint.within(path)
     options = checkpoint.peek(path).get("options", {})
-    given = _given(p, argv)
     for key, value in given.items():
         if key not in p.free and key in options and value != options[key]:
             made, asked = _in_words(key, options[key]), _in_words(key, value)
@@ -347,7 +345,7 @@ def _resumed(p: argparse.ArgumentParser, args, argv) -> argparse.Namespace:
                 )
     if "steps" in given:
         options.pop("epochs", None)
-    given |= {"out": given.get("out", path.parent), "resume": path}
+    given = given | {"out": given.get("out", path.parent), "resume": path}
     return argparse.Namespace(**vars(args) | options | given)
 
 
